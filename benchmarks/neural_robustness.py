@@ -243,9 +243,9 @@ def left_out(folds, values):
 
 
 def tables_of(folds):
-    """All tables, each with its title and the name of its file."""
+    """All tables, each with its title and the name of its file, if the guide has it."""
     for name, own in folds.groupby("dataset", sort=False):
-        yield name, f"neural_robustness_{name.partition('_')[0]}", by_condition(own)
+        yield name, None, by_condition(own)
     yield "All sets", "neural_robustness", by_set(folds)
     methods = set(folds["estimator"])
     if DEFAULT not in methods:
@@ -306,7 +306,7 @@ def main():
     for title, stem, table in tables_of(folds):
         rows = list(table)
         print(f"\n{title}\n\n{markdown(rows)}")
-        if arguments.tables:
+        if arguments.tables and stem:
             path = arguments.tables / f"{stem}.csv"
             with path.open("w", newline="") as out:
                 csv.writer(out, lineterminator="\n").writerows(rows)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import argparse
 import csv
 import math
-import resource
+import re
 import subprocess
 import sys
 import time
@@ -38,7 +38,6 @@ WIDTH, BATCH, MEMBERS = 64, 64, 4
 DROPOUT = MODALITY_DROPOUT = MODALITY_NOISE = HEADS_WEIGHT = 0.3
 LARGEST_NOISE = 4.0
 RATE, DECAY, CLIP = 2e-3, 1e-2, 5.0
-MIB = 2**20
 
 
 class Layers(nn.Module):
@@ -182,9 +181,16 @@ def timed(X, y, repeats):
 
 def peak_rise(X, y):
     """MiB by which the peak of this process rises in a fit."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     fit(X, y, MEMBERS, max_epochs=2)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 / MIB
+    return peak() - before
+
+
+def peak():
+    """Peak of the resident memory of this process, in MiB; that of Linux."""
+    # ru_maxrss of resource would begin with the peak of the parent process
+    status = Path("/proc/self/status").read_text(encoding="ascii")
+    return int(re.search(r"VmHWM:\s+(\d+)", status).group(1)) / 1024
 
 
 def main():
@@ -208,7 +214,7 @@ def main():
             [*alone, "--sets", name], capture_output=True, text=True, check=True
         )
         rows.append([*row, found.stdout.strip()])
-        print(name, "done", file=sys.stderr)
+        print(*rows[-1], file=sys.stderr)
     print(markdown(rows))
     if arguments.csv:
         with arguments.csv.open("w", newline="") as out:

@@ -1054,6 +1054,18 @@ def labels_of_one_frame_are_logistic_regression(cls):
         np.testing.assert_allclose(found, alone.predict_proba(audio), atol=1e-5)
 
 
+@LIMITS.row("CTCRecognizer", "rows of a table", "sequences of one frame")
+def rows_are_sequences_of_one_frame(cls):
+    options = {"encoders": (4,), "trainer": Trainer(max_epochs=3), "random_state": 0}
+    frames = Modalities({"audio": X["audio"][:, None]})
+    tables = [
+        cls(**options).fit(data, CLASSES).frame_log_probabilities(data)
+        for data in (AUDIO, frames)
+    ]
+    one, other = (np.concatenate(list(own)) for own in tables)
+    np.testing.assert_allclose(one, other, atol=1e-10)
+
+
 @LIMITS.row(
     "HiddenCRFClassifier",
     "sequences of one frame, one state, a large C",
