@@ -59,7 +59,7 @@ def pack_sequences(
             origins[i] = min(origins[i], float(times[0]))
     packed = list(blocks)
     for v, column in clocks.items():
-        packed[v] = _padded(blocks[v], column, widths[v], origins)
+        packed[v] = _pad_sequences(blocks[v], column, widths[v], origins)
     return packed
 
 
@@ -78,7 +78,7 @@ def _refuse_falling_times(times: np.ndarray, name: str, sample: int) -> None:
         )
 
 
-def _padded(
+def _pad_sequences(
     block: np.ndarray, clock: int | None, width: int, origins: np.ndarray
 ) -> np.ndarray:
     """Pad the sequences of a modality."""
