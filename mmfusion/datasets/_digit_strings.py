@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion import _blocks
 from mmfusion._options import errors_about
 from mmfusion._typing import RandomStateLike
 from mmfusion.datasets._audio_visual import checked_range
@@ -13,6 +14,7 @@ from mmfusion.datasets._simulation import (
     check_no_overflow,
     check_number,
     check_seed,
+    is_sequence,
 )
 from mmfusion.modalities import Modalities
 
@@ -140,17 +142,15 @@ def _stretched(recording: np.ndarray, factor: float) -> np.ndarray:
 
 def _checked_stretches(given: tuple[float, float]) -> tuple[float, float]:
     """Return the ends of the range."""
+    message = f"stretches={given!r}: give a range (low, high) of numbers above 0"
+    if not is_sequence(given) or len(given) != 2:
+        raise ValueError(message)
     try:
         low, high = (check_number(x, "stretches", high=100.0) for x in given)
     except TypeError as error:
-        raise TypeError(
-            f"stretches={given!r}: give a range (low, high) of numbers above 0"
-        ) from error
+        raise TypeError(message) from error
     if not 0 < low <= high:
-        raise ValueError(
-            f"stretches={given!r}: give a range (low, high) of numbers above 0, the "
-            "smaller first"
-        )
+        raise ValueError(f"{message}, the smaller first")
     return low, high
 
 
@@ -166,7 +166,9 @@ def _checked_arrays(
     }
     for (name, shape), given in zip(shapes.items(), (audio, images, y), strict=True):
         with errors_about(name):
-            array = np.asarray(given, dtype=None if name == "y" else np.float64)
+            array = np.asarray(
+                _blocks.as_plain(given, name), dtype=None if name == "y" else np.float64
+            )
         if array.ndim != shape.count(",") + (name != "y") or 0 in array.shape:
             raise ValueError(f"{name} has shape {array.shape}; give {shape}")
         if name != "y" and not np.isfinite(array).all():

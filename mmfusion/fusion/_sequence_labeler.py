@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 from sklearn.utils import Tags
 
 from mmfusion import _blocks
@@ -200,7 +201,8 @@ def frame_labels(y: Any, frame: Modalities, estimator: str) -> list[np.ndarray]:
             elements = np.asarray(elements)
     shape = getattr(elements, "shape", None)
     has_samples = hasattr(elements, "__len__") and shape != ()
-    if isinstance(elements, str | bytes) or not has_samples:
+    is_other = isinstance(elements, str | bytes) or issparse(elements)
+    if is_other or not has_samples:
         raise ValueError(f"y is {y!r}; give an array of labels for each sample")
     refuse_other_samples(frame, len(elements))
     if isinstance(elements, np.ndarray) and elements.dtype != object:
