@@ -274,6 +274,7 @@ def gestures(folder: Path) -> Table:
         ),
         "statistics, hybrid": ([SequencePooling], fixed(HybridFusionClassifier)),
         "statistics, network": ([SequencePooling], network),
+        "sequences, network": ([], partial(network, n_members=1)),
         "gradients, HMM": ([SequenceGradients], lambda seed: HMMClassifier(6)),
         "time warping": ([DTWKernel], lambda seed: SVC(kernel="precomputed")),
     }

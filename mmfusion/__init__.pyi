@@ -27,6 +27,7 @@ from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
 from .fusion import DCCA as DCCA
 from .fusion import CRFLabeler as CRFLabeler
+from .fusion import CTCRecognizer as CTCRecognizer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

@@ -47,7 +47,7 @@ class ModalityTags:
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
     sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens', \
-'labels'}, default='refuse'
+'labels', 'beside_images'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
         and accepts modalities that are tables. The others read tables as sequences,
         too. 'require': the rows are series of one feature, and all modalities have one
@@ -55,7 +55,8 @@ class ModalityTags:
         table are features without time, and a row is one frame. 'frames': a row is one
         frame. 'tokens' is 'allow' for sequences of one feature of any type, which are
         not read into floats. 'labels' is 'tokens' for sequences of other types than
-        float, and 'allow' for those of floats.
+        float, and 'allow' for those of floats. 'beside_images' is 'allow', but arrays
+        of four dimensions are images.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
     same_dtype : bool, default=False
@@ -137,6 +138,8 @@ class ModalityTags:
         bool
             False where an array of three dimensions may as well be images.
         """
+        if self.sequences == "beside_images":
+            return is_sequences(block) or block.ndim == 3
         if self.sequences != "refuse":
             return True
         layout = None if self.sequence_layout is None else self.sequence_layout(name)

@@ -653,6 +653,25 @@ def labels_in_another_unit(cls):
         np.testing.assert_allclose(np.concatenate(list(found)), expected, atol=1e-8)
 
 
+@INVARIANCES.row(
+    "CTCRecognizer", "unit and offset of a modality", "same log-probabilities"
+)
+def transcripts_in_another_unit(cls):
+    audio = recordings()["audio"]
+    y = [np.arange(1 + i % 3) for i in range(len(audio))]
+    options = {"encoders": (4,), "trainer": Trainer(max_epochs=2), "random_state": 0}
+
+    def tables(X):
+        found = cls(**options).fit(X, y).frame_log_probabilities(X)
+        return np.concatenate(list(found))
+
+    expected = tables([audio])
+    for unit in UNITS:
+        # networks are trained in float32
+        scaled = [[unit * (x + 3) for x in audio]]
+        np.testing.assert_allclose(tables(scaled), expected, atol=1e-3)
+
+
 @INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
 def gradients_in_another_unit(cls):
     audio = recordings()["audio"]

@@ -115,6 +115,10 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
+    "encoders see single frames or a context": [
+        "aligners encoders",
+        "aligners trainer",
+    ],
     "encoders are trained in epochs": [
         "aligners history_",
         "aligners n_components",

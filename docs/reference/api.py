@@ -83,6 +83,8 @@ API = {
         "load_table",
         "load_wine_modalities",
         "make_audio_visual_sequences",
+        "make_dense_and_sparse",
+        "make_digit_strings",
         "make_event_sequences",
         "make_multimodal_blobs",
         "make_multimodal_sequences",
@@ -92,6 +94,7 @@ API = {
     "mmfusion.ensemble": ["MultimodalClusterer"],
     "mmfusion.fusion": [
         "CRFLabeler",
+        "CTCRecognizer",
         "DCCA",
         "EarlyFusion",
         "EarlyFusionClassifier",

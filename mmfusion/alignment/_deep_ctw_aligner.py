@@ -17,9 +17,10 @@ from mmfusion.alignment._ctw_aligner import CTWAligner, centered_sequences
 from mmfusion.alignment._deep_ctw_training import (
     DEFAULTS,
     AlternationData,
+    DeepCTW,
     deep_ctw_of,
-    make_network,
-    side_by_side,
+    joint_directions,
+    make_residual_network,
 )
 from mmfusion.alignment._dtw_aligner import ReferenceDTW
 from mmfusion.alignment._encoder_training import WITHOUT_EFFECT, aligner_settings
@@ -29,7 +30,7 @@ from mmfusion.alignment.ctw._coordinates import invariant_directions
 from mmfusion.alignment.ctw._projections import likelihood_weights
 from mmfusion.nn._encoders import encoders_by_modality
 from mmfusion.nn._estimator import LARGEST_SEED
-from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
+from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, TrainingSettings
 
 DEFAULT_WIDTHS = (64, 64)  # hidden layers of the modalities that a dict lacks
 # distances that are not squared: single frames that networks embed far off count less
@@ -138,7 +139,8 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         Canonical correlations of the embedded frames along their warps; empty if
         `best_epoch_` is 0.
     n_iter_ : int
-        Number of epochs.
+        Number of alternations, with all ridges of the fit that is kept, of the better
+        start for 'combined'; 1 if there are only tables.
     projections_ : dict of str to ndarray of shape (n_features, n_components)
         Projections: costs are those of ``(frames - means_[name]) @
         projections_[name]``. Directions are in descending order of their correlation
@@ -292,13 +294,30 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         self.best_epoch_ = 0  # the base aligns as CTWAligner until there are networks
         super()._fit_samples(samples)
         names = list(self.projections_)
-        self.n_iter_ = 0
         self.history_: list[dict[str, Any]] = []
         self.network_correlations_ = np.empty(0)
         if not names or settings.max_epochs == 0:
             return
         complete = [sample for sample in samples if len(sample) == len(names)]
         self._fit_coordinates(complete, names)
+        found = self._train_networks(complete, names, settings)
+        self.history_, self.best_epoch_ = found.history, found.best_epoch
+        readout = found.readout
+        if self.best_epoch_ and readout is not None:
+            self._arrays = found.arrays
+            self.network_correlations_ = readout.correlations
+            self._readout = {
+                name: (readout.means[v], readout.weights[v])
+                for v, name in enumerate(names)
+            }
+
+    def _train_networks(
+        self,
+        complete: list[SampleSequences],
+        names: list[str],
+        settings: TrainingSettings,
+    ) -> DeepCTW:
+        """Train networks that start as the projections."""
         random_state = check_random_state(self.random_state)
         is_held_out = self._is_held_out(len(complete), random_state)
         seed = int(random_state.randint(LARGEST_SEED))
@@ -314,17 +333,8 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             is_held_out,
             {**self._window_options(), "metric": DEEP_METRIC},
         )
-        make = partial(make_network, **self._architecture)
-        found = deep_ctw_of(make, data, settings, int(self.steps_per_epoch), seed)
-        self.history_, self.best_epoch_ = found.history, found.best_epoch
-        self.n_iter_ = max(0, len(self.history_) - 1)
-        if self.best_epoch_:
-            self._arrays, readout = found.arrays, found.readout
-            self.network_correlations_ = readout.correlations
-            self._readout = {
-                name: (readout.means[v], readout.weights[v])
-                for v, name in enumerate(names)
-            }
+        make = partial(make_residual_network, **self._architecture)
+        return deep_ctw_of(make, data, settings, int(self.steps_per_epoch), seed)
 
     def _is_held_out(
         self, n_samples: int, random_state: np.random.RandomState
@@ -369,6 +379,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
                 np.linalg.lstsq(
                     np.ldexp(directions, -exponent),
                     np.ldexp(self.projections_[name] * scale, -exponent),
+                    rcond=None,
                 )[0]
             )
         return maps
@@ -392,7 +403,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             for sample in samples
             for name, x in sample.items()
         )
-        make = partial(make_network, **self._architecture)
+        make = partial(make_residual_network, **self._architecture)
         embedded = iter(embed_sequences(make, self._arrays, observed))
         found = []
         for projected in self._unit_projected(samples):
@@ -400,7 +411,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             for name in projected:
                 mean, weights = self._readout[name]
                 read.append((next(embedded) - mean) @ weights)
-            joint = side_by_side(list(projected.values()), read)
+            joint = joint_directions(list(projected.values()), read)
             found.append(dict(zip(projected, joint, strict=True)))
         return found
 

@@ -56,14 +56,14 @@ DEFAULTS: dict[str, Any] = {
 }
 AUTO_EPOCHS = 8
 SHRINKAGE = 1e-2  # of the covariances of a batch
-DIVERGENCE_REMEDY = "fit more samples"
+FEW_SAMPLES_REMEDY = "fit more samples"
 
 Samples = Sequence[Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
 class AlternationData:
-    """What the network learns from.
+    """Samples of which some are learned from, and the rest held out.
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class DeepCTW(NamedTuple):
         Parameters of the network of the best epoch.
     readout : Projections or None
         Projections of its embedded frames to canonical directions, weighed by
-        `unit_weights`; None if these cannot be found.
+        `unit_weights`; None if frames vary in fewer directions from the start.
     best_epoch : int
         The epoch; 0 is canonical time warping.
     history : list of dict
@@ -106,7 +106,7 @@ class DeepCTW(NamedTuple):
     history: list[dict[str, Any]]
 
 
-def make_network(
+def make_residual_network(
     options: Sequence[EncoderLike],
     linear: Sequence[np.ndarray],
     names: Sequence[str],
@@ -170,14 +170,14 @@ def unit_weights(correlations: np.ndarray) -> np.ndarray:
     return weights / total if total > 0 else weights
 
 
-def side_by_side(
+def joint_directions(
     one: Sequence[np.ndarray], other: Sequence[np.ndarray]
 ) -> list[np.ndarray]:
     """Return sequences in the directions of both, whose costs thus add up."""
     return [np.hstack(pair) for pair in zip(one, other, strict=True)]
 
 
-def train(
+def alternate(
     network: EmbeddingNetwork,
     data: AlternationData,
     settings: TrainingSettings,
@@ -254,8 +254,8 @@ class _Alternation:
             [torch.from_numpy(x).to(like) for x in sample]
             for sample in data.coordinates
         ]
-        self.learned = np.flatnonzero(~data.is_held_out)
-        self.held_out = np.flatnonzero(data.is_held_out)
+        self.learned: list[int] = np.flatnonzero(~data.is_held_out).tolist()
+        self.held_out: list[int] = np.flatnonzero(data.is_held_out).tolist()
         self.history: list[dict[str, Any]] = []
         self.best: dict[str, Any] | None = None
         self.best_epoch = 0
@@ -268,7 +268,7 @@ class _Alternation:
         return self.max_epochs + 1 - len(self.history)
 
     def descend(self) -> None:
-        """Take the steps of an epoch at the current warps."""
+        """Minimise the loss by the steps of an epoch, at the current warps."""
         self.network.train()
         size, epoch = self.settings.batch_size, len(self.history)
         n_batches = max(1, len(self.learned) // size)
@@ -278,12 +278,13 @@ class _Alternation:
                 if step % n_batches == 0:
                     shuffled = torch.randperm(len(self.learned), generator=self.order)
                 start = step % n_batches * size
-                chosen = self.learned[shuffled[start : start + size].numpy()]
+                drawn = shuffled[start : start + size].tolist()
+                chosen = [self.learned[i] for i in drawn]
                 progress = (epoch - 1 + step / self.n_steps) / self.max_epochs
                 set_rate(self.optimizer, self.settings, progress)
                 with drawing():
                     loss = self._loss(chosen)
-                check_finite(loss, epoch, DIVERGENCE_REMEDY)
+                check_finite(loss, epoch, FEW_SAMPLES_REMEDY)
                 self.optimizer.zero_grad()
                 loss.backward()
                 if self.settings.clip_norm is not None:
@@ -294,7 +295,7 @@ class _Alternation:
                 losses.append(float(loss.detach()))
         self.train_loss = float(np.mean(losses))
 
-    def _loss(self, chosen: np.ndarray) -> Tensor:
+    def _loss(self, chosen: list[int]) -> Tensor:
         """Return the loss of the aligned frames of some samples."""
         lengths = [[len(x) for x in self.tensors[i]] for i in chosen]
         starts = np.cumsum([[0] * len(lengths[0]), *lengths[:-1]], axis=0)
@@ -375,7 +376,7 @@ class _Alternation:
         """Return the mean correlation of held-out samples, aligned as in the end."""
         own = [embedded[i] for i in self.held_out]
         joint = [
-            side_by_side(self.data.projected[i], project(embedded[i], readout))
+            joint_directions(self.data.projected[i], project(embedded[i], readout))
             for i in self.held_out
         ]
         return float(later_correlations(own, self._align(joint), readout).mean())
@@ -445,7 +446,7 @@ def deep_ctw_of(
     make : callable
         Makes the network.
     data, settings, n_steps, seed
-        Parameters of `train`.
+        Parameters of `alternate`.
 
     Returns
     -------
@@ -454,4 +455,4 @@ def deep_ctw_of(
     """
     settings.make_checkpoint_folder()
     with isolated(seed) as order:
-        return train(make(), data, settings, n_steps, seed, order)
+        return alternate(make(), data, settings, n_steps, seed, order)

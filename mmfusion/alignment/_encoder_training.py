@@ -1,4 +1,4 @@
-"""What the trainings of aligners with encoders share: options, rates and checks."""
+"""Options, rates and checks of the training of aligners with encoders."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from sklearn.exceptions import ConvergenceWarning
+from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import is_sequences
@@ -50,6 +51,11 @@ class ConditionalFieldMixin(ChainMixin):
 
     def __modality_tags__(self) -> ModalityTags:
         return replace(super().__modality_tags__(), tokens=True)
+
+    def __sklearn_tags__(self) -> Tags:
+        tags: Tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        return tags
 
     def _fit_features(self, frames: Frames, weight: np.ndarray) -> FrameFeatures:
         """Fit the features of frames, by the weights of their samples."""

@@ -29,10 +29,10 @@ Design: TypeAlias = "np.ndarray | sparse.csr_array"
 # of the workspace of a thread
 LARGEST_WORKSPACE_CELLS = 1 << 22
 # of a batch, relative to those that have a frame
-LARGEST_SHARE = 2
+LARGEST_BATCH_SHARE = 2
 # of batches that one thread takes at a time
 GROUP_FRAMES = 1 << 15
-PAGE = 512  # numbers
+PAGE_NUMBERS = 512  # of 8 bytes
 
 
 class _BatchRows(NamedTuple):
@@ -125,7 +125,7 @@ class LabelBatches:
         longest = lengths[::WIDTH].astype(np.float64)
         cells = max(float(longest.max(initial=0)), n_labels) * n_labels * WIDTH
         share = WIDTH * longest.sum() / max(float(lengths.sum()), 1.0)
-        return bool(cells <= LARGEST_WORKSPACE_CELLS and share <= LARGEST_SHARE)
+        return bool(cells <= LARGEST_WORKSPACE_CELLS and share <= LARGEST_BATCH_SHARE)
 
     def counts(
         self,
@@ -264,5 +264,5 @@ def _rows_of_labels(n_rows: int, n_frames: int) -> np.ndarray:
 
     Otherwise the frames of all labels would share a few places of the cache.
     """
-    size = (n_frames // PAGE + 1) * PAGE + 3 * CACHE_LINE // 8
+    size = (n_frames // PAGE_NUMBERS + 1) * PAGE_NUMBERS + 3 * CACHE_LINE // 8
     return aligned_zeros(n_rows * size).reshape(n_rows, size)

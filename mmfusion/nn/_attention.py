@@ -18,7 +18,7 @@ START_PENALTY = 0.5  # that of a Gaussian of standard deviation `unit`
 STEP_FACTOR = 10.0
 
 
-class Frames(NamedTuple):
+class TimedFrames(NamedTuple):
     """Frames of a batch of m sequences, padded to one length T.
 
     Parameters
@@ -35,12 +35,17 @@ class Frames(NamedTuple):
     times: Tensor
     observed: Tensor
 
-    def take(self, rows: Tensor) -> Frames:
+    def take(self, rows: Tensor) -> TimedFrames:
         """Return the frames at positions of shape (m, W)."""
         values = self.values.gather(
             1, rows[..., None].expand(-1, -1, self.values.shape[2])
         )
-        return Frames(values, self.times.gather(1, rows), self.observed.gather(1, rows))
+        return TimedFrames(
+            values, self.times.gather(1, rows), self.observed.gather(1, rows)
+        )
+
+
+Frames = TimedFrames  # the former name
 
 
 class TimeAwareAttention(nn.Module):
@@ -119,12 +124,12 @@ class TimeAwareAttention(nn.Module):
         """Offset o of each head: the clock of the queries less that of the keys."""
         return STEP_FACTOR * self.raw_offset * self.unit
 
-    def forward(self, queries: Frames, keys: Frames) -> Tensor:
+    def forward(self, queries: TimedFrames, keys: TimedFrames) -> Tensor:
         """Read the other sequence at every frame.
 
         Parameters
         ----------
-        queries, keys : Frames
+        queries, keys : TimedFrames
             The frames that read, m sequences of T_1 frames, and those that are read.
 
         Returns
@@ -144,7 +149,7 @@ class TimeAwareAttention(nn.Module):
         blocks = [self._read(*pair) for pair in pairs]
         return torch.cat(blocks, dim=1)
 
-    def weights(self, queries: Frames, keys: Frames) -> Tensor:
+    def weights(self, queries: TimedFrames, keys: TimedFrames) -> Tensor:
         """Compute the weights of attention, of shape (m, n_heads, T_1, T_2).
 
         Those of a frame add up to 1, or are all 0 where nothing can be read.
@@ -155,7 +160,7 @@ class TimeAwareAttention(nn.Module):
         scores = q @ k.mT / math.sqrt(q.shape[-1]) + bias
         return scores.softmax(-1) * readable
 
-    def _read(self, queries: Frames, keys: Frames) -> Tensor:
+    def _read(self, queries: TimedFrames, keys: TimedFrames) -> Tensor:
         bias, readable = self._bias(queries, keys)
         read = F.scaled_dot_product_attention(
             self._heads(self.query, queries),
@@ -167,12 +172,12 @@ class TimeAwareAttention(nn.Module):
         by_head = read.transpose(1, 2) * any_readable[..., None]
         return self.out(by_head.flatten(2)) * any_readable.any(-1, keepdim=True)
 
-    def _heads(self, layer: nn.Module, frames: Frames) -> Tensor:
+    def _heads(self, layer: nn.Module, frames: TimedFrames) -> Tensor:
         """Map frames, and split the features by head: (m, n_heads, T, d)."""
         values = frames.values.masked_fill(~frames.observed[..., None], 0.0)
         return layer(values).unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
 
-    def _bias(self, queries: Frames, keys: Frames) -> tuple[Tensor, Tensor]:
+    def _bias(self, queries: TimedFrames, keys: TimedFrames) -> tuple[Tensor, Tensor]:
         """Return what is added to scores, and which frames can be read."""
         differences = queries.times[:, None, :, None] - keys.times[:, None, None]
         differences = differences - self.offset[:, None, None]
@@ -184,14 +189,14 @@ class TimeAwareAttention(nn.Module):
         return bias.masked_fill(~readable, torch.finfo(bias.dtype).min), readable
 
     def _windows(
-        self, queries: Frames, keys: Frames, window: float
-    ) -> Iterator[tuple[Frames, Frames]]:
+        self, queries: TimedFrames, keys: TimedFrames, window: float
+    ) -> Iterator[tuple[TimedFrames, TimedFrames]]:
         """Pair blocks of queries with the frames in their windows."""
         n_frames = keys.observed.shape[1]
         times = keys.times.masked_fill(~keys.observed, math.inf).contiguous()
         offset = self.offset.detach()
         for start in range(0, queries.observed.shape[1], BLOCK_FRAMES):
-            block = Frames(*(x[:, start : start + BLOCK_FRAMES] for x in queries))
+            block = TimedFrames(*(x[:, start : start + BLOCK_FRAMES] for x in queries))
             first = block.times.amin(1, keepdim=True) - offset.max() - window
             last = block.times.amax(1, keepdim=True) - offset.min() + window
             begins = torch.searchsorted(times, first)
@@ -202,7 +207,7 @@ class TimeAwareAttention(nn.Module):
             own = keys.take(rows.clamp(max=n_frames - 1))
             yield block, own._replace(observed=own.observed & (rows < ends))
 
-    def _check_cells(self, queries: Frames, n_keys: int) -> None:
+    def _check_cells(self, queries: TimedFrames, n_keys: int) -> None:
         """Refuse weights that would take too much memory."""
         m, n_frames = queries.observed.shape
         if (n_cells := m * self.n_heads * n_frames * n_keys) > LARGEST_CELLS:

@@ -154,6 +154,10 @@ class DeepEstimator(
         """Return predictions of the training data, and problems of the training."""
         return None, []
 
+    def _read_blocks(self, frame: Modalities, *, reset: bool) -> Sequence[Any]:
+        """Return the blocks that the network reads."""
+        return frame.blocks
+
     def _make_targets(
         self, frame: Modalities, rows: Rows, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Rows, Targets | None]:
@@ -458,7 +462,7 @@ class DeepEstimator(
             frame = self._validate(X, reset=reset)
             if not self._takes_empty_samples:
                 refuse_empty_samples(frame)
-            rows = Rows(frame.blocks, frame.observed)
+            rows = Rows(self._read_blocks(frame, reset=reset), frame.observed)
         if reset:
             self._check_n_samples(len(rows))
         return frame, rows
@@ -469,10 +473,18 @@ class DeepEstimator(
         """Fit the scaling to the samples that are trained on."""
         names = list(self.modality_names_in_)
         scalings = by_modality(self.scaling, names, "scaling", "auto")
-        shapes = [block.shape[1:] for block in frame.blocks]
+        blocks = rows.blocks
+        if isinstance(blocks, Dataset):
+            blocks = frame.blocks
+        shapes = [block.shape[1:] for block in blocks]
         names = [str(name) for name in names]
         weight = None if targets is None else targets.weights.double().numpy()
-        self._preparation = Preparation.fit(rows, scalings, shapes, names, weight)
+        sequences = [
+            v for v, name in enumerate(names) if name in self._layout.sequences
+        ]
+        self._preparation = Preparation.fit(
+            rows, scalings, shapes, names, weight, sequences
+        )
 
     def _batches(
         self, rows: Rows, settings: TrainingSettings, targets: Targets | None = None

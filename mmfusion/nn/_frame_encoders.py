@@ -112,12 +112,13 @@ class ResidualEncoder(nn.Module):
         self, linear: Tensor, hidden: nn.Module | None, hidden_width: int
     ) -> None:
         super().__init__()
-        self.linear = nn.Linear(*linear.shape, bias=False)
+        n_features, width = linear.shape
+        self.linear = nn.Linear(n_features, width, bias=False)
         with torch.no_grad():
             self.linear.weight.copy_(linear.T)
         self.hidden = hidden
         if hidden is not None:
-            self.last = nn.Linear(hidden_width, linear.shape[1])
+            self.last = nn.Linear(hidden_width, width)
             nn.init.zeros_(self.last.weight)
             nn.init.zeros_(self.last.bias)
 

@@ -175,7 +175,7 @@ class LabelTracksDisplay:
         """
         check_mapping(tracks, "tracks", "labels of each frame by track")
         by_frame = {
-            name: _as_labels(own, f"tracks[{name!r}]")
+            name: _labels_of_track(own, f"tracks[{name!r}]")
             for name, own in tracks.items()
             if not isinstance(own, LabelSpans)
         }
@@ -185,7 +185,7 @@ class LabelTracksDisplay:
             if isinstance(own, LabelSpans):
                 found, names = own.spans.astype(float), list(map(str, own.labels))
             else:
-                found, names = _runs(by_frame[name], n_frames)
+                found, names = _spans_of_labels(by_frame[name], n_frames)
             spans[str(name)], labels[str(name)] = found, names
         if not any(labels.values()):
             raise ValueError("tracks have no labels: there is nothing to draw")
@@ -236,7 +236,7 @@ class LabelTracksDisplay:
         return self
 
 
-def _as_labels(values: Any, name: str) -> list[str | None]:
+def _labels_of_track(values: Any, name: str) -> list[str | None]:
     """Return the labels of frames; None for those without."""
     if np.ndim(values) == 1 and not isinstance(values, Mapping):
         listed = list(values)
@@ -249,7 +249,9 @@ def _as_labels(values: Any, name: str) -> list[str | None]:
     )
 
 
-def _runs(labels: list[str | None], n_frames: int) -> tuple[np.ndarray, list[str]]:
+def _spans_of_labels(
+    labels: list[str | None], n_frames: int
+) -> tuple[np.ndarray, list[str]]:
     """Return the spans of equal labels, on an axis of `n_frames`, and their labels."""
     borders = [i for i in range(1, len(labels)) if labels[i] != labels[i - 1]]
     begins = [0, *borders][: len(labels)]

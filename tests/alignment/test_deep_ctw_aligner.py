@@ -56,7 +56,8 @@ def test_no_epochs_are_canonical_time_warping(options):
     start = aligner(trainer=Trainer(max_epochs=0), **options).fit(X)
     assert_same(paths(start), paths(plain))
     np.testing.assert_array_equal(start.distances_, plain.distances_)
-    assert (start.best_epoch_, start.n_iter_, start.history_) == (0, 0, [])
+    assert start.n_iter_ == plain.n_iter_
+    assert (start.best_epoch_, start.history_) == (0, [])
 
 
 def test_the_networks_start_as_the_projections():
@@ -147,13 +148,12 @@ def test_the_epoch_that_correlates_held_out_samples_most_is_kept():
     found = fitted()
     scores = [epoch["held_out_correlation"] for epoch in found.history_]
     assert found.best_epoch_ == int(np.argmax(scores))
-    assert found.n_iter_ == len(scores) - 1 == 2
     assert [e["phase"] for e in found.history_] == ["projections", *["training"] * 2]
 
 
 def test_few_samples_are_all_learned_from():
     found = aligner().fit(X[:4])
-    assert found.best_epoch_ == found.n_iter_ == 2
+    assert found.best_epoch_ == len(found.history_) - 1 == 2
     assert all("held_out_correlation" not in epoch for epoch in found.history_)
 
 

@@ -6,7 +6,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from mmfusion.nn import _attention
-from mmfusion.nn._attention import Frames, TimeAwareAttention
+from mmfusion.nn._attention import TimeAwareAttention, TimedFrames
 
 
 def frames(lengths, width=3, n_frames=None, seed=0, clock=1.0):
@@ -17,7 +17,7 @@ def frames(lengths, width=3, n_frames=None, seed=0, clock=1.0):
     ends = torch.tensor(lengths)[:, None]
     observed = positions < ends
     times = torch.minimum(positions, (ends - 1).clamp(min=0)).double() * clock
-    return Frames(values, times, observed)
+    return TimedFrames(values, times, observed)
 
 
 def attention(**options):
@@ -105,7 +105,7 @@ def test_padding_changes_nothing(window):
         values[~torch.nn.functional.pad(x.observed, (0, n_more))] = torch.nan
         times = torch.cat([x.times, x.times[:, -1:].expand(-1, n_more)], 1)
         observed = torch.nn.functional.pad(x.observed, (0, n_more))
-        padded.append(Frames(values, times, observed))
+        padded.append(TimedFrames(values, times, observed))
     assert_allclose(module(*padded)[:, :6].detach(), expected, rtol=1e-10)
 
 
@@ -113,7 +113,7 @@ def test_a_sample_alone_is_as_among_others():
     module = attention()
     whole = module(Q, K).detach()
     for i in range(3):
-        alone = module(*(Frames(*(x[i : i + 1] for x in each)) for each in (Q, K)))
+        alone = module(*(TimedFrames(*(x[i : i + 1] for x in each)) for each in (Q, K)))
         assert_allclose(alone[0].detach(), whole[i], rtol=1e-10)
 
 

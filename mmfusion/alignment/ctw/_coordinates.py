@@ -40,7 +40,7 @@ def invariant_directions(
 
     References
     ----------
-    D. Tyler, F. Critchley, L. Dümbgen & H. Oja (2009). Invariant co-ordinate selection.
+    D. Tyler, F. Critchley, L. Dümbgen & H. Oja (2009). Invariant coordinate selection.
     Journal of the Royal Statistical Society B 71(3), 549-592.
     """
     frames = np.concatenate(sequences)
