@@ -129,7 +129,8 @@ class LabelTracksDisplay:
             )
         frame = modalities_of_fit(estimator, X)
         predicted = estimator.predict(one_sample(frame, sample))[0]
-        tracks: dict[str, Any] = {"predicted": predicted}
+        # rows of tables are samples of one frame
+        tracks: dict[str, Any] = {"predicted": np.atleast_1d(predicted)}
         if y is not None:
             known: list[Any] = list(y)  # type: ignore[arg-type]
             if len(known) != len(frame):
@@ -137,7 +138,7 @@ class LabelTracksDisplay:
                     f"y has labels of {len(known)} samples, and X has {len(frame)}; "
                     "give those of each sample"
                 )
-            tracks = {"known": known[sample]} | tracks
+            tracks = {"known": np.atleast_1d(known[sample])} | tracks
         return cls.from_predictions(tracks, ax=ax, **kwargs)
 
     @classmethod
