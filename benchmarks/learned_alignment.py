@@ -9,6 +9,8 @@ standard deviation over them is reported of the mean error and of the median, in
 sensors
     Gyroscope under a smooth random warp, and accelerometer: 40 recordings for
     learning, 40 for errors.
+pairs
+    As sensors, learned without the matches, by ``supervision="pairs"``.
 seen
     Performances of four pieces: pianists 1 to 11 for learning, in all pairs of two,
     pairs of others for errors.
@@ -48,7 +50,7 @@ from mmfusion import Trainer
 from mmfusion.alignment import SiameseAligner, dtw_path
 from mmfusion.metrics import alignment_error
 
-SETS = ("sensors", "seen", "unseen", "transposed")
+SETS = ("sensors", "pairs", "seen", "unseen", "transposed")
 SEEDS = (0, 1, 2)
 N_TEST_PAIRS = 4  # of each piece
 N_SENSOR_PAIRS = 100  # at most
@@ -134,7 +136,10 @@ def learned(
     X = {"x": [k.x for k in known], "y": [k.y for k in known]}
     begin = time.process_time()
     aligner = SiameseAligner(random_state=seed, **options)
-    aligner.fit(X, [k.matches for k in known])
+    if aligner.supervision == "pairs":
+        aligner.fit(X)
+    else:
+        aligner.fit(X, [k.matches for k in known])
     seconds = time.process_time() - begin
     later = {"x": [p.like[0] for p in pairs], "y": [p.like[1] for p in pairs]}
     return [
@@ -174,9 +179,7 @@ def main() -> None:
     """Run all sets."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="with the real data sets")
-    parser.add_argument(
-        "--sets", nargs="+", default=["sensors", "seen", "unseen", "transposed"]
-    )
+    parser.add_argument("--sets", nargs="+", default=SETS)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--max-epochs", type=int, help="in place of 'auto'")
     parser.add_argument("--csv", type=Path)
@@ -185,9 +188,10 @@ def main() -> None:
     rows = []
     for name in options.sets:
         rng = np.random.default_rng(0)
-        if name == "sensors":
+        if name in ("sensors", "pairs"):
             fold, pairs = sensors(options.folder, N_SENSOR_PAIRS, rng).folds[0]
-            known, own = sensors_for_learning(options.folder), {}
+            known = sensors_for_learning(options.folder)
+            own = {"supervision": "pairs"} if name == "pairs" else {}
             ctw = learned_from(fold, "auto")["CTW, learned"]
             without = summary([errors_of(pairs, ctw)])
         else:
@@ -223,7 +227,7 @@ def folds_of(
     name: str, known: list[Known], pairs: list[Pair]
 ) -> list[tuple[list[Known], list[Pair]]]:
     """What is learned from, and the pairs for the errors."""
-    if name in ("sensors", "seen"):
+    if name in ("sensors", "pairs", "seen"):
         return [(known, pairs)]
     pieces = sorted({k.piece for k in known})
     by_piece = [

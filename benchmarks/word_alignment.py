@@ -69,7 +69,7 @@ def of_lists(X: Modalities) -> dict[str, list[list[str]]]:
 def print_row(name: str, rates: list[float], seconds: float) -> None:
     cells = [f"{rate:.3f}".lstrip("0") for rate in rates]
     cells += [""] * (len(RULES) - len(cells))
-    print(f"| {name} | {' | '.join(cells)} | {seconds:.1f} |", flush=True)
+    print(f"| {name} | {' | '.join(cells)} | {seconds:.3g} |", flush=True)
 
 
 def rates_of(aligner: WordAligner, X: Modalities, y: np.ndarray) -> list[float]:

@@ -4,6 +4,7 @@ from .alignment import Alignment as Alignment
 from .alignment import AsynchronousHMMAligner as AsynchronousHMMAligner
 from .alignment import CTCAligner as CTCAligner
 from .alignment import CTWAligner as CTWAligner
+from .alignment import DeepCTWAligner as DeepCTWAligner
 from .alignment import DTWAligner as DTWAligner
 from .alignment import ForcedAligner as ForcedAligner
 from .alignment import HMMAligner as HMMAligner
@@ -26,6 +27,7 @@ from .clustering import SpectralClusterer as SpectralClusterer
 from .ensemble import MultimodalClusterer as MultimodalClusterer
 from .fusion import DCCA as DCCA
 from .fusion import CRFLabeler as CRFLabeler
+from .fusion import CTCRecognizer as CTCRecognizer
 from .fusion import EarlyFusion as EarlyFusion
 from .fusion import EarlyFusionClassifier as EarlyFusionClassifier
 from .fusion import EarlyFusionClusterer as EarlyFusionClusterer

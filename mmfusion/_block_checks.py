@@ -47,7 +47,7 @@ class ModalityTags:
         Whether modalities keep further dimensions, as images have; otherwise a
         sample becomes a row.
     sequences : {'refuse', 'require', 'allow', 'series', 'frames', 'tokens', \
-'labels'}, default='refuse'
+'labels', 'beside_images'}, default='refuse'
         Whether modalities may be sequences. 'allow' reads sequences into float arrays
         and accepts modalities that are tables. The others read tables as sequences,
         too. 'require': the rows are series of one feature, and all modalities have one
@@ -55,12 +55,15 @@ class ModalityTags:
         table are features without time, and a row is one frame. 'frames': a row is one
         frame. 'tokens' is 'allow' for sequences of one feature of any type, which are
         not read into floats. 'labels' is 'tokens' for sequences of other types than
-        float, and 'allow' for those of floats.
+        float, and 'allow' for those of floats. 'beside_images' is 'allow', but arrays
+        of four dimensions are images.
     column_per_sample : bool, default=False
         Whether the output of a transformer has a column for each sample of `fit`.
     same_dtype : bool, default=False
         Whether later floats are cast to the dtype of `fit`, as compiled functions of
         nested estimators require.
+    infinite_frames : bool, default=False
+        Whether frames of sequences may hold infinite values.
     takes_nan, takes_text : callable, default=None
         Given the name of a modality, return whether its cells may be NaN, or its
         cells or columns may be text and categories, as in `accepted_cells`. Frames of
@@ -69,6 +72,9 @@ class ModalityTags:
         Given the name of a modality, return whether it is a precomputed kernel, which
         is not imputed, and which the estimator checks to be finite in `fit`. None means
         that no modality is.
+    tokens : bool, default=False
+        Whether sequences of one feature whose frames are text or dicts are read as
+        tokens, beside those of numbers.
     chunked : bool, default=False
         Whether modalities may be arrays of dask, which are then read chunk by chunk.
     sequence_layout : callable, default=None
@@ -83,7 +89,9 @@ class ModalityTags:
     sequences: str = "refuse"
     column_per_sample: bool = False
     same_dtype: bool = False
+    tokens: bool = False
     chunked: bool = False
+    infinite_frames: bool = False
     takes_nan: Callable[[str], bool] | None = None
     takes_text: Callable[[str], bool] | None = None
     holds_kernel: Callable[[str], bool] | None = None
@@ -107,6 +115,8 @@ class ModalityTags:
         bool
             False where frames are read into floats.
         """
+        if self.tokens:
+            return is_sequences(block) and _holds_text_or_dicts(block)
         if self.sequences == "labels":
             return is_sequences(block) and not any(
                 sample.dtype.kind == "f" for sample in block if sample is not None
@@ -128,10 +138,18 @@ class ModalityTags:
         bool
             False where an array of three dimensions may as well be images.
         """
+        if self.sequences == "beside_images":
+            return is_sequences(block) or block.ndim == 3
         if self.sequences != "refuse":
             return True
         layout = None if self.sequence_layout is None else self.sequence_layout(name)
         return layout is not None and (layout != "unchecked" or is_sequences(block))
+
+
+def _holds_text_or_dicts(block: Block) -> bool:
+    """Return whether the first frame of sequences is text or a dict."""
+    first = next((x for x in block if x is not None and x.size), None)
+    return first is not None and isinstance(first.flat[0], str | Mapping)
 
 
 class FittedBlocks(Protocol):
@@ -264,7 +282,11 @@ class BlockChecks:
                     continue
                 allow_gaps = _allows(self.tags.takes_nan, name_in_fit)
                 blocks[v] = float_sequences(
-                    blocks[v], name, mask[:, v], allow_gaps=allow_gaps
+                    blocks[v],
+                    name,
+                    mask[:, v],
+                    allow_gaps=allow_gaps,
+                    allow_infinity=self.tags.infinite_frames,
                 )
         observed = mask & np.column_stack(list(map(self._observed_samples, blocks)))
         return blocks, observed

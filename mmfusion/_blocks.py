@@ -14,7 +14,7 @@ sequences 1-D object array: one array of at least 2 dimensions per sample
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, TypeGuard
 
@@ -354,6 +354,8 @@ def _from_list(elements: list | tuple, name: str) -> np.ndarray:
     given = [e for e in elements if e is not None]
     if given and all(is_table_row(e) for e in given):
         widths = {len(e) for e in given}
+        if any(isinstance(e[0], Mapping) for e in given):
+            return token_arrays(elements)
         if len(widths) > 1 and any(isinstance(e[0], str) for e in given):
             return token_arrays(elements)
         if len(widths) > 1:
@@ -559,7 +561,8 @@ def null_cells(values: np.ndarray) -> np.ndarray:
     if values.dtype.kind in "fcmM":
         return np.isnan(values)
     if values.dtype.kind == "O":
-        return np.frompyfunc(is_null, 1, 1)(values).astype(bool)
+        with np.errstate(invalid="ignore"):  # of comparisons with NaN, Python 3.13
+            return np.frompyfunc(is_null, 1, 1)(values).astype(bool)
     return np.zeros(values.shape, dtype=bool)
 
 

@@ -25,6 +25,7 @@ from mmfusion.graphical._clock import (
     RATES,
     SLOW,
     Frames,
+    frames_of_clock,
     frames_on_clock,
     select_sequences,
 )
@@ -86,6 +87,11 @@ class ChainMixin:
         A sample that lacks every modality has one frame of NaN, without information.
         """
         blocks = frame.to_dict()
+        name, block = next(iter(blocks.items()))
+        if len(blocks) == 1 and self._steps() in (None, name):
+            lengths = [0 if x is None else len(x) for x in block]
+            if all(lengths):
+                return frames_of_clock(name, block)
         samples: list[dict[str, np.ndarray]] = []
         for i in range(len(frame)):
             own = {n: block[i] for n, block in blocks.items() if block[i] is not None}

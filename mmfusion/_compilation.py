@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -13,6 +12,8 @@ import numba
 from numba.core import event
 from numba.core.caching import FunctionCache
 from numba.core.compiler_lock import global_compiler_lock
+
+from mmfusion._warnings import warn_user
 
 
 def compiler(
@@ -67,12 +68,11 @@ def _warn_of_cache(error: Exception) -> None:
     global _warned
     if not _warned:
         _warned = True
-        warnings.warn(
+        warn_user(
             "compiled functions of mmfusion are not cached, and compiled "
             "again in every process; set the environment variable NUMBA_CACHE_DIR to a "
             f"writable folder, or empty the existing one ({error})",
             RuntimeWarning,
-            stacklevel=2,
         )
 
 

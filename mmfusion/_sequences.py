@@ -129,6 +129,7 @@ def float_sequences(
     mask: np.ndarray | None = None,
     *,
     allow_gaps: bool = True,
+    allow_infinity: bool = False,
 ) -> np.ndarray:
     """Read a block in either form into 2-D float arrays, one per sample.
 
@@ -142,6 +143,8 @@ def float_sequences(
         False for samples whose sequences are ignored; None reads all.
     allow_gaps : bool, default=True
         Whether frames may hold NaN.
+    allow_infinity : bool, default=False
+        Whether frames may hold infinite values.
 
     Returns
     -------
@@ -154,7 +157,7 @@ def float_sequences(
     ------
     ValueError
         If the block is a table, or a sequence is empty, holds no numbers, infinity or
-        a gap that is not allowed, or differs from others in width.
+        a gap that are not allowed, or differs from others in width.
     """
     if not holds_sequences(block):
         raise ValueError(
@@ -170,7 +173,9 @@ def float_sequences(
         if block[i] is None:
             continue
         what = f"modality {name!r}: the sequence of sample {i}"
-        frames = _float_frames(block[i], what, allow_gaps=allow_gaps)
+        frames = _float_frames(
+            block[i], what, allow_gaps=allow_gaps, allow_infinity=allow_infinity
+        )
         if frames is None:
             continue
         first = i if first is None else first
@@ -226,7 +231,7 @@ def token_sequences(
 
 
 def _float_frames(
-    element: np.ndarray, what: str, *, allow_gaps: bool
+    element: np.ndarray, what: str, *, allow_gaps: bool, allow_infinity: bool
 ) -> np.ndarray | None:
     """Read one sequence; None if it is NaN in all frames."""
     if element.size == 0:
@@ -240,7 +245,7 @@ def _float_frames(
         if np.isfinite(frames.sum()):
             return frames
     infinite = np.argwhere(np.isinf(frames))
-    if len(infinite):
+    if len(infinite) and not allow_infinity:
         frame, feature = infinite[0].tolist()
         raise ValueError(
             f"{what} is infinite in frame {frame}, feature {feature}; write NaN where "

@@ -246,6 +246,7 @@ def _emit_sum(builder: ir.IRBuilder, left: ir.Value, right: ir.Value) -> ir.Valu
 _plus = _binary(_emit_sum)
 _minus = _binary(lambda builder, *both: builder.fsub(*both, flags=_FASTMATH))
 _times = _binary(lambda builder, *both: builder.fmul(*both, flags=_FASTMATH))
+_quotient = _binary(lambda builder, *both: builder.fdiv(*both, flags=_FASTMATH))
 _is_less = _binary(
     lambda builder, *both: builder.fcmp_ordered("<", *both), result=BooleanVector()
 )
@@ -267,6 +268,7 @@ def _overload(operation: Callable[..., Any], of_vectors: Callable[..., Any]) -> 
 _overload(operator.add, _plus)
 _overload(operator.sub, _minus)
 _overload(operator.mul, _times)
+_overload(operator.truediv, _quotient)
 _overload(operator.lt, _is_less)
 
 
@@ -321,6 +323,21 @@ def any_true(typing: Context, condition: BooleanVector) -> Any:
         return builder.icmp_unsigned("!=", bits, ir.Constant(bits.type, 0))
 
     return types.boolean(condition), generate
+
+
+@intrinsic
+def bits_of_condition(typing: Context, condition: BooleanVector) -> Any:
+    """Return an integer of 16 bits, of which bit k is that of element k."""
+
+    def generate(
+        context: CPUContext,
+        builder: ir.IRBuilder,
+        signature: Signature,
+        values: Values,
+    ) -> ir.Value:
+        return builder.bitcast(values[0], ir.IntType(WIDTH))
+
+    return types.uint16(condition), generate
 
 
 @intrinsic

@@ -38,10 +38,15 @@ CrossValidationLike: TypeAlias = Union[int, Iterable[Any], "BaseCrossValidator",
 DeviceLike: TypeAlias = Union[str, "torch.device"]
 # local cost of two frames: a name, or a function of two arrays of frames
 MetricLike: TypeAlias = str | Callable[..., Any]
-# the encoder of a modality: widths of layers, a module, or a factory of one that takes
-# the shape of a sample
+# the encoder of a modality: widths of layers, their kind, alone or before widths, a
+# module, or a factory of one that takes the shape of a sample
 EncoderLike: TypeAlias = Union[
-    int, Sequence[int], "torch.nn.Module", Callable[[tuple[int, ...]], Any], None
+    int,
+    str,
+    Sequence[int | str],
+    "torch.nn.Module",
+    Callable[[tuple[int, ...]], Any],
+    None,
 ]
 # that of every modality: one for all, by name, or by position
 EncodersLike: TypeAlias = ByModality[EncoderLike] | Sequence[EncoderLike]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
@@ -41,6 +40,7 @@ from mmfusion._row_labels import Labels, check_row_labels, labels_of
 from mmfusion._sequences import is_lone_block, sequences_of_table
 from mmfusion._sklearn_compat import check_sample_weight, check_y
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 
 LAYOUT_ATTRIBUTES = (
@@ -408,11 +408,9 @@ def _in_fitted_order(estimator: MultimodalEstimator, frame: Modalities) -> Modal
     if list(frame.names) == default_names(len(frame.names)):
         return frame
     if not fitted.is_named:
-        warnings.warn(
+        warn_user(
             f"X names its modalities {list(frame.names)}, but {name} was fitted "
             "without names; they are taken by position",
-            UserWarning,
-            stacklevel=4,
         )
         return frame
     unseen = [n for n in frame.names if n not in fitted.names]

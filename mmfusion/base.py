@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import wraps
 from typing import Any, Self
@@ -29,6 +28,7 @@ from mmfusion._sklearn_compat import (
 )
 from mmfusion._typing import ColumnSpecLike, EstimatorLike, ModalitiesLike
 from mmfusion._validation import Layout
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 
 
@@ -74,12 +74,10 @@ class ModalityMixin:
     def __setstate__(self, state: dict[str, Any]) -> None:
         stored_by = state.get("_mmfusion_version", __version__)
         if stored_by != __version__:
-            warnings.warn(
+            warn_user(
                 f"this {type(self).__name__} was stored by mmfusion {stored_by} and is "
                 f"loaded by {__version__}: it may predict otherwise, or not at all. "
                 f"Fit it again, or install mmfusion=={stored_by}",
-                UserWarning,
-                stacklevel=2,
             )
         own = {k: v for k, v in state.items() if k != "_mmfusion_version"}
         super().__setstate__(own)  # type: ignore[misc]

@@ -99,6 +99,7 @@ FAST = {
         },
     ],
     # whole batches without noise: weights of samples are then their numbers
+    "CTCRecognizer": [{"encoders": (8,), "trainer": Trainer(max_epochs=3)}],
     "NeuralFusionClassifier": [SMALL_PREDICTOR],
     "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
     "MFLVCClusterer": [

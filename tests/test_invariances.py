@@ -653,6 +653,25 @@ def labels_in_another_unit(cls):
         np.testing.assert_allclose(np.concatenate(list(found)), expected, atol=1e-8)
 
 
+@INVARIANCES.row(
+    "CTCRecognizer", "unit and offset of a modality", "same log-probabilities"
+)
+def transcripts_in_another_unit(cls):
+    audio = recordings()["audio"]
+    y = [np.arange(1 + i % 3) for i in range(len(audio))]
+    options = {"encoders": (4,), "trainer": Trainer(max_epochs=2), "random_state": 0}
+
+    def tables(X):
+        found = cls(**options).fit(X, y).frame_log_probabilities(X)
+        return np.concatenate(list(found))
+
+    expected = tables([audio])
+    for unit in UNITS:
+        # networks are trained in float32
+        scaled = [[unit * (x + 3) for x in audio]]
+        np.testing.assert_allclose(tables(scaled), expected, atol=1e-3)
+
+
 @INVARIANCES.row("SequenceGradients", "unit of a modality", "same frames in this unit")
 def gradients_in_another_unit(cls):
     audio = recordings()["audio"]
@@ -786,6 +805,20 @@ def learned_paths_of_samples_in_another_order(cls):
         for own in (data, data[order])
     )
     assert_same_paths(other, [one[i] for i in order])
+
+
+@INVARIANCES.row(
+    "DeepCTWAligner", "unit and offset of a modality", "same warping paths"
+)
+def paths_of_networks_in_another_unit(cls):
+    data = recordings()
+    video = [1024 * x - 7 for x in data["video"]]
+    trainer = Trainer(max_epochs=2, dtype="float64")
+    aligner = cls(steps_per_epoch=3, trainer=trainer, random_state=0)
+    one = clone(aligner).fit(data)
+    other = clone(aligner).fit(data.to_dict() | {"video": video})
+    assert one.best_epoch_ == 2
+    assert_same_paths(other.paths_, one.paths_)
 
 
 @INVARIANCES.row(

@@ -40,7 +40,7 @@ from mmfusion import (
     SpectralClusterer,
     Trainer,
 )
-from mmfusion.alignment import DTWAligner, HMMAligner, cdist_dtw
+from mmfusion.alignment import CTWAligner, DTWAligner, HMMAligner, cdist_dtw
 from mmfusion.clustering import similarity_network_fusion
 from mmfusion.clustering.graph._affinities import self_tuned_graph
 from mmfusion.clustering.graph._neighbors import nearest_samples
@@ -1054,18 +1054,30 @@ def labels_of_one_frame_are_logistic_regression(cls):
         np.testing.assert_allclose(found, alone.predict_proba(audio), atol=1e-5)
 
 
+@LIMITS.row("CTCRecognizer", "rows of a table", "sequences of one frame")
+def rows_are_sequences_of_one_frame(cls):
+    options = {"encoders": (4,), "trainer": Trainer(max_epochs=3), "random_state": 0}
+    frames = Modalities({"audio": X["audio"][:, None]})
+    tables = [
+        cls(**options).fit(data, CLASSES).frame_log_probabilities(data)
+        for data in (AUDIO, frames)
+    ]
+    one, other = (np.concatenate(list(own)) for own in tables)
+    np.testing.assert_allclose(one, other, atol=1e-10)
+
+
 @LIMITS.row(
     "HiddenCRFClassifier",
-    "sequences of one frame, one state, not scaled",
-    "logistic regression with the same C",
+    "sequences of one frame, one state, a large C",
+    "logistic regression without penalty",
 )
 def hidden_states_of_one_frame_are_logistic_regression(cls):
     audio = X["audio"]
     frames = Modalities({"audio": audio[:, None]})
-    alone = LogisticRegression(tol=1e-10, max_iter=1000).fit(audio, CLASSES)
-    model = cls(1, scaling=None, tol=1e-8, max_iter=1000).fit(frames, CLASSES)
+    alone = LogisticRegression(C=1e8, tol=1e-10, max_iter=1000).fit(audio, CLASSES)
+    model = cls(1, C=1e8, tol=1e-9, max_iter=1000).fit(frames, CLASSES)
     np.testing.assert_allclose(
-        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-5
+        model.predict_proba(frames), alone.predict_proba(audio), atol=1e-4
     )
 
 
@@ -1210,6 +1222,13 @@ def an_untrained_encoder_is_the_identity(cls):
     np.testing.assert_allclose(found, DTWAligner().fit(data).distances_)
 
 
+@LIMITS.row("DeepCTWAligner", "no epochs", "`CTWAligner`")
+def untrained_networks_are_the_projections(cls):
+    data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
+    found = cls(trainer=Trainer(max_epochs=0)).fit(data).distances_
+    np.testing.assert_array_equal(found, CTWAligner(ridge=0.0).fit(data).distances_)
+
+
 @LIMITS.row("DTWAligner", "projections to the same features", "no projections")
 def identity_projections_are_none(cls):
     data = {"audio": SEQUENCES, "video": SEQUENCES[::-1]}
@@ -1314,5 +1333,5 @@ def a_lone_state_has_the_moments_of_its_frames(cls):
         {"sensor": frames, "labels": [["a"], ["a"]]}
     )
     pooled = np.concatenate(frames)
-    np.testing.assert_allclose(aligner.means_[0], pooled.mean(axis=0))
+    np.testing.assert_allclose(aligner.means_["sensor"][0], pooled.mean(axis=0))
     np.testing.assert_allclose(aligner.stay_probabilities_, [98.1 / 100.2])

@@ -41,7 +41,7 @@ FAMILIES = {
     "late fusion": ["LateFusionClassifier", "LateFusionRegressor"],
     "hybrid fusion": ["HybridFusionClassifier", "HybridFusionRegressor"],
     "kernel learning": ["MKLClassifier", "MKLRegressor"],
-    "aligners": ["DTWAligner", "CTWAligner", "SiameseAligner"],
+    "aligners": ["DTWAligner", "CTWAligner", "DeepCTWAligner", "SiameseAligner"],
     "aligners by states": ["HMMAligner", "ProductHMMAligner"],
     "likelihood": ["HMMClusterer", "MultimodalMixture"],
     "sequences": ["SequenceGradients", "SequencePooling", "SequenceResampler"],
@@ -115,7 +115,16 @@ REASONS = {
         "aligners distances_",
         "aligners n_jobs",
     ],
-    "encoders are trained in epochs": ["aligners n_components", "aligners n_iter_"],
+    "encoders see single frames or a context": [
+        "aligners encoders",
+        "aligners trainer",
+    ],
+    "encoders are trained in epochs": [
+        "aligners history_",
+        "aligners n_components",
+        "aligners n_iter_",
+    ],
+    "networks see frames of the same ridge": ["aligners ridge"],
     "one chain has both modalities": [
         "aligners by states n_states",
         "aligners by states init",

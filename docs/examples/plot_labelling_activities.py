@@ -13,6 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from mmfusion import CRFLabeler, HMMLabeler, Modalities
 from mmfusion.metrics import edit_score, get_scorer, segment_f1, sequence_accuracy
+from mmfusion.plotting import LabelTracksDisplay
 
 # %%
 # Four activities in random order, of 15 to 40 frames. The hip has half the rate of the
@@ -66,42 +67,36 @@ predictions = {
     "frames alone": [alone.predict(frames) for frames in single_frames(later)],
     "HMM": HMMLabeler(clock="wrist").fit(X, y).predict(later),
     "field": field.fit(X, y).predict(later),
-    "field, 10 frames\nor more": long_runs.fit(X, y).predict(later),
+    "field, 10 or more": long_runs.fit(X, y).predict(later),
 }
 
 # %%
 # The labels of one recording, as known and by each method.
 
-fig, ax = plt.subplots(figsize=(8, 3.2), layout="constrained")
 tracks = {"known": truth[0]} | {name: own[0] for name, own in predictions.items()}
-codes = [[list(ACTIVITIES).index(k) for k in own] for own in tracks.values()]
-colors = plt.get_cmap("viridis", len(ACTIVITIES))
-ax.imshow(codes, aspect="auto", cmap=colors, interpolation="nearest")
-ax.set_yticks(range(len(tracks)), list(tracks))
-ax.set_xlabel("frame")
-handles = [plt.Rectangle((0, 0), 1, 1, color=colors(i)) for i in range(4)]
-ax.legend(handles, ACTIVITIES, ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))
+LabelTracksDisplay.from_predictions(tracks, linewidth=0)
 plt.show()
 
 # %%
 # Frames by themselves are often right, but hardly a segment is found in one part.
 
-print(f"{'':27}frames  segments  order")
+print(f"{'':20}frames  segments  order")
 for name, found in predictions.items():
     scores = [f(truth, found) for f in (sequence_accuracy, segment_f1, edit_score)]
-    print(f"{' '.join(name.split()):27}" + "    ".join(f"{s:.2f}" for s in scores))
+    print(f"{name:20}" + "    ".join(f"{s:.2f}" for s in scores))
 
 # %%
 # The marginal probabilities show where the field is in doubt: at the borders.
 
 marginals = field.predict_marginals(later)[0]
 fig, ax = plt.subplots(figsize=(8, 2.5), layout="constrained")
-order = [list(field.classes_).index(k) for k in ACTIVITIES]
+# in the order and the colors of the tracks
+activities = list(dict.fromkeys(truth[0].tolist()))
+order = [list(field.classes_).index(k) for k in activities]
 ax.stackplot(
     np.arange(len(marginals)),
     marginals[:, order].T,
-    labels=ACTIVITIES,
-    colors=[colors(i) for i in range(4)],
+    labels=activities,
 )
 ax.set(xlabel="frame", ylabel="probability", xlim=(0, len(marginals) - 1), ylim=(0, 1))
 ax.legend(ncols=4, loc="lower center", bbox_to_anchor=(0.5, 1))

@@ -14,6 +14,7 @@ __all__ = [
     "DTWAligner",
     "DTWKernel",
     "DTWPath",
+    "DeepCTWAligner",
     "ForcedAligner",
     "HMMAligner",
     "LabelSpans",
@@ -69,7 +70,10 @@ _MODULES = {
     "soft_dtw_gradient": "dtw._soft",
 }
 
-_DEEP = {"SiameseAligner": "_siamese_aligner"}
+_DEEP = {
+    "DeepCTWAligner": "_deep_ctw_aligner",
+    "SiameseAligner": "_siamese_aligner",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import check_random_state
 
 from mmfusion._chain_estimators import (
@@ -39,6 +37,7 @@ from mmfusion.graphical._asynchronous_learning import set_asynchronous_start
 from mmfusion.graphical._asynchronous_model import AsynchronousModel
 from mmfusion.graphical._chain_model import EMHistory, fit_chain_model
 from mmfusion.graphical._clock import Frames, frames_on_clock
+from mmfusion.graphical._em import warn_of_unfinished
 from mmfusion.graphical._initialization import (
     kmeans_states,
     refuse_too_many_states,
@@ -447,15 +446,8 @@ class AsynchronousHMMAligner(BaseAligner):
         }
         self.objective_history_ = {n: h.objective for n, h in histories.items()}
         self.n_iter_ = max((len(h.objective) for h in histories.values()), default=1)
-        unfinished = [n for n, h in histories.items() if not h.converged]
-        if unfinished:
-            warnings.warn(
-                f"after max_iter={self.max_iter} iterations the objective of modality "
-                f"{unfinished[0]!r} still increases by more than tol={self.tol} per "
-                "frame; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=7,
-            )
+        converged = {name: h.converged for name, h in histories.items()}
+        warn_of_unfinished(converged, self.max_iter, self.tol)
 
     def _events_of(self, sample: SampleSequences) -> list[str]:
         """Return the observed modalities of events of a sample that has a signal."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from numbers import Integral
 from typing import Any, NamedTuple, Self
@@ -26,6 +25,7 @@ from mmfusion._text import recordings_remedy
 from mmfusion._threads import one_thread
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import is_multimodal
+from mmfusion._warnings import warn_user
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
@@ -281,11 +281,10 @@ class BaseAligner(
             return
         names = list(layout.names)
         remedy = recordings_remedy(names, are_named=layout.is_named)
-        warnings.warn(
+        warn_user(
             f"the modalities {names} are tables, with a row for each of {n_samples} "
             "samples: they pass through, and nothing is aligned. If a row is a frame "
             f"of a long recording, {remedy}",
-            stacklevel=5,
         )
 
     def _samples(self, frame: Modalities) -> list[SampleSequences]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
+from mmfusion._block_checks import ModalityTags
 from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.alignment._span_base import BaseSpanAligner, LabelChain, LabeledFrames
 from mmfusion.graphical._steps import ctc_chain
+from mmfusion.graphical._unit_em import LOG_TWO
 
 LARGEST_LOG_PROBABILITY = 1e-3  # of rounding
-LOG_TWO = float(np.log(2))
 
 
 class CTCAligner(BaseSpanAligner):
@@ -70,8 +72,9 @@ class CTCAligner(BaseSpanAligner):
     ------
     ValueError
         If X has not one modality of frames and at most one of labels, a label is not in
-        the vocabulary, a value is above 0, or a sample has fewer frames than its labels
-        need: one for each, and one for the blank between equal ones.
+        the vocabulary, a value is above 0, a sample has fewer frames than its labels
+        need: one for each, and one for the blank between equal ones; or all paths of a
+        sample have the probability 0.
 
     See Also
     --------
@@ -84,14 +87,16 @@ class CTCAligner(BaseSpanAligner):
     *Forms of labels.* A modality is a list with a list of labels for each sample, text
     or integers, in a list or dict of modalities, or in `Modalities` as arrays of shape
     (n_labels, 1). Log-probabilities are arrays of float, of shape (n_frames,
-    n_columns), and finite: instead of -inf, give a number such as -1e4.
+    n_columns); -inf stands for labels that a frame cannot have.
 
     *Spans.* Networks trained by CTC often give a label one frame and blanks before and
     after it. The order and the `moments` of labels are then reliable, their ends are
     not.
 
-    *Memory* grows with the number of labels times the square root of the number of
-    frames: the recursions keep some rows, and compute the others again.
+    *Time and memory.* States through which no best path can go are left out, and so are
+    those that add nothing to the sum: few are left where the network is confident.
+    Where many are, some rows of the recursions are kept and the others computed again,
+    so that memory grows with the square root of the number of frames.
 
     References
     ----------
@@ -193,7 +198,7 @@ class CTCAligner(BaseSpanAligner):
 
     def _chain_of(self, sample: LabeledFrames) -> LabelChain:
         what = f"modality {self._frame_modality!r}: sample {sample.position}"
-        table, labels = sample.frames, sample.labels
+        (table,), labels = sample.frames.values(), sample.labels
         largest = float(table.max())
         if largest > LARGEST_LOG_PROBABILITY:
             raise ValueError(
@@ -221,3 +226,6 @@ class CTCAligner(BaseSpanAligner):
             table = np.column_stack([table, table.max(axis=1) - LOG_TWO])
         states = 2 * np.arange(len(labels)) + 1
         return LabelChain(ctc_chain(columns, int(self.blank)), table, states, states)
+
+    def __modality_tags__(self) -> ModalityTags:
+        return replace(super().__modality_tags__(), infinite_frames=True)

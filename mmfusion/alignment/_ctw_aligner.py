@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from itertools import combinations
 from numbers import Integral, Real
@@ -15,6 +14,7 @@ from mmfusion._scaling import centered, is_constant
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
@@ -362,7 +362,7 @@ class CTWAligner(BaseAligner):
     ) -> tuple[list[CenteredSequences], HeldOutCTW]:
         """Centre and scale the sequences of each modality, and learn projections."""
         centered_by_modality = [
-            _centered_sequences([sample[v] for sample in complete], name)
+            centered_sequences([sample[v] for sample in complete], name)
             for v, name in enumerate(names)
         ]
         by_sample = zip(*(c.sequences for c in centered_by_modality), strict=True)
@@ -373,11 +373,7 @@ class CTWAligner(BaseAligner):
                     self.warp,
                     complete,
                     # the window limits the warps during learning, too
-                    {
-                        "window": self.window,
-                        "radius": self.radius,
-                        "max_slope": self.max_slope,
-                    },
+                    self._window_options(),
                     n_directions=self.n_components,
                     energy=self.energy,
                     ridge=self.ridge,
@@ -392,15 +388,22 @@ class CTWAligner(BaseAligner):
         self._warn_of(found)
         return centered_by_modality, found
 
+    def _window_options(self) -> dict[str, Any]:
+        """Return the options of `dtw_path` that constrain warps."""
+        return {
+            "window": self.window,
+            "radius": self.radius,
+            "max_slope": self.max_slope,
+        }
+
     def _warn_of(self, found: HeldOutCTW) -> None:
         """Warn of an alternation without end, and of correlations due to chance."""
         if found.fit.reason == "max_iter":
-            warnings.warn(
+            warn_user(
                 f"after max_iter={self.max_iter} alternations the warps still move by "
                 f"more than tol={self.tol} frames; the projections that correlate most "
                 "are kept. Raise max_iter or tol, or ridge if frames are few",
                 ConvergenceWarning,
-                stacklevel=7,
             )
         correlations = found.fit.projections.correlations
         # beside some directions that are not due to chance, others hardly matter
@@ -411,13 +414,12 @@ class CTWAligner(BaseAligner):
         held_out = float(np.average(found.correlations, weights=weights))
         if held_out < CHANCE_SHARE * learned:
             remedy = "set ridge='auto', or " if found.ridge == self.ridge else ""
-            warnings.warn(
+            warn_user(
                 "the projections correlate by chance: the correlations of the frames "
                 f"that they are learned from are {learned:.2f} on average, those of "
                 f"held-out frames {held_out:.2f}; the alignment may be arbitrary. Too "
                 f"many features for the frames: {remedy}fit more samples, or the first "
                 "principal components of each modality",
-                stacklevel=7,
             )
 
     def _sample_aligner(
@@ -446,8 +448,26 @@ class CTWAligner(BaseAligner):
         ]
 
 
-def _centered_sequences(sequences: list[np.ndarray], name: str) -> CenteredSequences:
-    """Subtract the mean frame of a modality, and divide by about its largest value."""
+def centered_sequences(sequences: list[np.ndarray], name: str) -> CenteredSequences:
+    """Subtract the mean frame of a modality, and divide by about its largest value.
+
+    Parameters
+    ----------
+    sequences : list of ndarray of shape (n_frames, n_features)
+        The sequences of all samples.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    CenteredSequences
+        The scaled deviations, the mean and the unit.
+
+    Raises
+    ------
+    ValueError
+        If frames do not vary, or differ by more than can be squared.
+    """
     frames = np.concatenate(sequences)
     magnitude = np.abs(frames).max(axis=0)
     deviations, mean = centered(frames.astype(np.float64, copy=False))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from numbers import Integral
 
@@ -18,7 +17,9 @@ from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval
 from mmfusion._threads import one_thread
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike
+from mmfusion._warnings import warn_user
 from mmfusion.alignment._span_base import BaseSpanAligner, LabelChain, LabeledFrames
+from mmfusion.graphical._clock import frames_on_clock
 from mmfusion.graphical._unit_em import UnitModel, UnitSequence
 
 
@@ -34,7 +35,8 @@ class ForcedAligner(BaseSpanAligner):
     The densities b and the durations are fitted to the frames and label sequences
     alone, without any known boundaries, by expectation-maximisation. It starts flat,
     with equal segments of every sample. The likeliest path of a sample has the frames
-    of each label. Modalities that are tables pass through.
+    of each label. Frames of several modalities are fused: b is the product of their
+    densities, over those that a sample has. Modalities that are tables pass through.
 
     Parameters
     ----------
@@ -44,6 +46,10 @@ class ForcedAligner(BaseSpanAligner):
         Number of states of a unit, of which each has at least one frame.
     silence : bool, default=False
         Whether there may be silence, of one state, before, between and after labels.
+    star : hashable, default=None
+        Label that stands for anything of one frame or more, such as a part of a
+        recording without transcript. Its density is half of the largest of the frame,
+        so that it leaves labels their frames. None is without.
     emission : {'gaussian', 'mixture', 'categorical', 'multinomial', 'poisson', \
 'bernoulli'} or dict, default='gaussian'
         Kind of the densities b, or a dict by modality name; see `HMMClassifier`.
@@ -55,6 +61,10 @@ class ForcedAligner(BaseSpanAligner):
     outlier_share : float or dict, default=0.01
         Prior probability that a frame is an outlier, or a dict by modality name.
         Outliers hardly count for the states; 0 is the textbook model.
+    clock : str or int, default=None
+        Modality whose frames the labels are aligned with, or a number of steps, on
+        which frames of other modalities are placed by their time. None is the modality
+        with most frames, for each sample.
     band : float, default=None
         Largest distance of a path from the diagonal, as a share of the states, when
         samples are aligned. None allows all paths.
@@ -77,11 +87,11 @@ class ForcedAligner(BaseSpanAligner):
     ----------
     units_ : dict of hashable to int
         Number of each unit.
-    means_, covariances_ : ndarray
-        Parameters of Gaussian densities by state: those of unit u are from
+    means_, covariances_ : dict of str to ndarray
+        Parameters of Gaussian densities by modality and state: those of unit u are from
         ``u * n_states`` on, and silence is last.
     stay_probabilities_ : ndarray of shape (n_columns,)
-        Probability to stay in each state.
+        Probability to stay in each state; that of the star is after all others.
     objective_history_ : ndarray of shape (n_iter,)
         Penalised log-likelihood before each iteration.
     converged_ : bool
@@ -102,8 +112,8 @@ class ForcedAligner(BaseSpanAligner):
     Raises
     ------
     ValueError
-        If X has not one modality of frames and at most one of labels, a label or unit
-        was not in `fit`, or a sample has fewer frames than its labels have states.
+        If X has no modality of frames, or several of labels, a label or unit was not in
+        `fit`, or a sample has fewer frames than its labels have states.
 
     Warns
     -----
@@ -157,6 +167,7 @@ class ForcedAligner(BaseSpanAligner):
                 "covariance_type",
                 "n_mixtures",
                 "outlier_share",
+                "clock",
                 "max_iter",
                 "tol",
             )
@@ -164,8 +175,11 @@ class ForcedAligner(BaseSpanAligner):
         "lexicon": [dict, None],
         "n_states": [Interval(Integral, 1, None, closed="left")],
         "silence": ["boolean"],
+        "star": "no_validation",
         "verbose": ["verbose"],
     }
+
+    _fuses_modalities = True
 
     def __init__(
         self,
@@ -173,10 +187,12 @@ class ForcedAligner(BaseSpanAligner):
         *,
         n_states: int = 3,
         silence: bool = False,
+        star: Hashable = None,
         emission: ByModality[object] = "gaussian",
         covariance_type: ByModality[str] = "diag",
         n_mixtures: ByModality[int] = 2,
         outlier_share: ByModality[float] = 0.01,
+        clock: str | int | None = None,
         band: float | None = None,
         max_iter: int = 50,
         tol: float = 1e-3,
@@ -187,10 +203,12 @@ class ForcedAligner(BaseSpanAligner):
         self.lexicon = lexicon
         self.n_states = n_states
         self.silence = silence
+        self.star = star
         self.emission = emission
         self.covariance_type = covariance_type
         self.n_mixtures = n_mixtures
         self.outlier_share = outlier_share
+        self.clock = clock
         self.band = band
         self.max_iter = max_iter
         self.tol = tol
@@ -215,9 +233,16 @@ class ForcedAligner(BaseSpanAligner):
                 "no sample has frames and labels: nothing can be fitted; check that "
                 "their samples correspond"
             )
+        self._check_star()
         for sample in samples:
-            for unit in self._units_of(sample):
-                self.units_.setdefault(unit, len(self.units_))
+            for own in self._units_by_label(sample):
+                for unit in own or []:
+                    self.units_.setdefault(unit, len(self.units_))
+        if not self.units_:
+            raise ValueError(
+                f"all labels are star={self.star!r}, and none has units that could be "
+                "fitted: give samples with labels"
+            )
         sequences = [self._sequence_of(sample) for sample in samples]
         self._model = self._flat_model(sequences)
         with (
@@ -241,44 +266,58 @@ class ForcedAligner(BaseSpanAligner):
 
     def _flat_model(self, sequences: list[UnitSequence]) -> UnitModel:
         """Return the model of equal segments."""
-        name = self._frame_modality
-        assert name is not None
+        names = self._frame_modalities
         n_columns = len(self.units_) * int(self.n_states) + bool(self.silence)
         options = ChainEmissionOptions(
             self.emission, self.covariance_type, self.n_mixtures, self.outlier_share
         )
-        emission = chain_emission(options, self._layout.names, n_columns, [name])
+        emission = chain_emission(options, self._layout.names, n_columns, names)
         silence = n_columns - 1 if self.silence else None
-        model = UnitModel(name, emission, np.full(n_columns, 0.5), silence)
+        stay = np.full(n_columns + (self.star is not None), 0.5)
+        model = UnitModel(emission, stay, silence, self.clock)
         model.start_flat(sequences)
         return model
 
+    def _check_star(self) -> None:
+        if not isinstance(self.star, Hashable):
+            raise TypeError(
+                f"star={self.star!r:.40} is of type {type(self.star).__name__}, which "
+                "cannot be the key of a dict; give text, a number or a tuple"
+            )
+        if self.star is not None and self.star in (self.lexicon or {}):
+            raise ValueError(
+                f"star={self.star!r} is a label of lexicon, too; give a star that is "
+                "no other label"
+            )
+
     def _set_results(self, objective: np.ndarray, converged: bool) -> None:
-        own = self._model.emission.emissions[self._model.name]
+        own = self._model.emission.emissions
         for attribute in ("means", "covariances"):
-            if hasattr(own, attribute):
-                setattr(self, f"{attribute}_", getattr(own, attribute))
+            found = {n: getattr(x, attribute, None) for n, x in own.items()}
+            found = {n: values for n, values in found.items() if values is not None}
+            if found:
+                setattr(self, f"{attribute}_", found)
         self.stay_probabilities_ = self._model.stay
         self.objective_history_, self.converged_ = objective, converged
         self.n_iter_ = len(objective)
         if not converged:
-            warnings.warn(
+            warn_user(
                 f"after max_iter={self.max_iter} iterations the objective still "
                 f"increases by more than tol={self.tol} per frame; raise max_iter or "
                 "tol",
                 ConvergenceWarning,
-                stacklevel=6,
             )
 
-    def _units_of(self, sample: LabeledFrames) -> list[Hashable]:
-        return [unit for own in self._units_by_label(sample) for unit in own]
-
-    def _units_by_label(self, sample: LabeledFrames) -> list[list[Hashable]]:
-        """Return the units of each label of a sample."""
-        if self.lexicon is None:
-            return [[label] for label in sample.labels]
-        units = []
+    def _units_by_label(self, sample: LabeledFrames) -> list[list[Hashable] | None]:
+        """Return the units of each label of a sample; None for the star."""
+        units: list[list[Hashable] | None] = []
         for label in sample.labels:
+            if self.star is not None and label == self.star:
+                units.append(None)
+                continue
+            if self.lexicon is None:
+                units.append([label])
+                continue
             own = self.lexicon.get(label)
             if own is None or isinstance(own, str) or len(own) == 0:
                 found = "is not in lexicon" if own is None else f"has the units {own!r}"
@@ -292,7 +331,7 @@ class ForcedAligner(BaseSpanAligner):
     def _sequence_of(self, sample: LabeledFrames) -> UnitSequence:
         """Return the states of a sample, if it has as many frames."""
         units = self._units_by_label(sample)
-        flat = [unit for own in units for unit in own]
+        flat = [unit for own in units for unit in own or []]
         unknown = [unit for unit in flat if unit not in self.units_]
         if unknown:
             raise ValueError(
@@ -301,24 +340,31 @@ class ForcedAligner(BaseSpanAligner):
                 "it"
             )
         n_states = int(self.n_states)
-        numbers = np.array([self.units_[unit] for unit in flat])
-        columns = (numbers[:, None] * n_states + np.arange(n_states)).ravel()
-        labels = np.repeat(
-            np.arange(len(units)), [len(own) * n_states for own in units]
-        )
-        if len(sample.frames) < len(columns):
+        star = len(self.units_) * n_states + bool(self.silence)
+        columns = [
+            [star]
+            if own is None
+            else [self.units_[u] * n_states + k for u in own for k in range(n_states)]
+            for own in units
+        ]
+        labels = np.repeat(np.arange(len(units)), [len(own) for own in columns])
+        n_frames = self._n_frames(sample)
+        if n_frames < len(labels):
             raise ValueError(
                 f"modality {self._frame_modality!r}: sample {sample.position} has "
-                f"{len(sample.frames)} frames, and its {len(units)} labels, of "
-                f"{len(flat)} units of {n_states} states, need {len(columns)}: lower "
+                f"{n_frames} frames, and its {len(units)} labels, of "
+                f"{len(flat)} units of {n_states} states, need {len(labels)}: lower "
                 "n_states, or give fewer labels"
             )
-        return UnitSequence(sample.frames, columns, labels)
+        return UnitSequence(sample.frames, np.concatenate(columns), labels)
+
+    def _n_frames(self, sample: LabeledFrames) -> int:
+        return frames_on_clock([sample.frames], clock=self.clock).n_steps
 
     def _chain_of(self, sample: LabeledFrames) -> LabelChain:
         sequence = self._sequence_of(sample)
         chain, owner = self._model.chain(sequence)
-        table = self._model.log_density(sequence)
+        table = self._model.log_density([sequence])
         states = np.flatnonzero(owner >= 0)
         bounds = np.flatnonzero(np.diff(owner[states], prepend=-1, append=-1))
         return LabelChain(chain, table, states[bounds[:-1]], states[bounds[1:] - 1])

@@ -11,7 +11,7 @@ import numpy as np
 
 from mmfusion.alignment._base import SampleSequences
 
-MATCHES, SEGMENTS = "matches", "segments"
+MATCHES, SEGMENTS, PAIRS = "matches", "segments", "pairs"
 SPREAD = 0.7  # standard deviation of the targets about a known match, in frames
 LARGEST_GAP = 20  # frames between two matches, between which others are interpolated
 MARGIN = 20  # frames beyond the targets, which are negatives
@@ -155,6 +155,29 @@ def true_frames(own: np.ndarray, other: np.ndarray, n_frames: int) -> np.ndarray
     return found
 
 
+def targets_of_matches(
+    matches: np.ndarray, n_frames_first: int, n_frames_second: int
+) -> MatchTargets:
+    """Return the targets of two sequences, by known matches.
+
+    Parameters
+    ----------
+    matches : ndarray of shape (n_matches, 2)
+        Frames of both that match.
+    n_frames_first, n_frames_second : int
+        Numbers of frames of the sequences.
+
+    Returns
+    -------
+    MatchTargets
+        The targets.
+    """
+    t, s = matches.T
+    return MatchTargets(
+        true_frames(t, s, n_frames_first), true_frames(s, t, n_frames_second)
+    )
+
+
 def make_targets(
     given: Sequence[Any],
     samples: Sequence[SampleSequences],
@@ -196,10 +219,9 @@ def make_targets(
                 targets = SegmentTargets(own[u], own[v])
             else:
                 both = own[:, [u, v]]
-                t, s = both[~np.isnan(both).any(axis=1)].T
-                targets = MatchTargets(
-                    true_frames(t, s, len(sample[first])),
-                    true_frames(s, t, len(sample[second])),
+                both = both[~np.isnan(both).any(axis=1)]
+                targets = targets_of_matches(
+                    both, len(sample[first]), len(sample[second])
                 )
             if len(targets.counted()):
                 found.append(TargetPair(i, first, second, targets))

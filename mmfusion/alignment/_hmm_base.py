@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from numbers import Integral, Real
 from typing import Any, NamedTuple
 
 import numpy as np
-from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils.parallel import Parallel, delayed
 
 from mmfusion._chain_estimators import CHAIN_CONSTRAINTS, ChainMixin
@@ -34,6 +32,7 @@ from mmfusion.graphical._chain_model import (
     state_posteriors,
 )
 from mmfusion.graphical._clock import Frames, frames_on_clock
+from mmfusion.graphical._em import warn_of_unfinished
 from mmfusion.graphical._graph import transition_matrix
 from mmfusion.graphical._initialization import (
     initialize_emission,
@@ -382,16 +381,9 @@ class BaseHMMAligner(BaseAligner, ChainMixin):
         """Set the attributes of the iterations, and warn of fits without end."""
         self.objective_history_ = {n: h.objective for n, h in histories.items()}
         self.n_iter_ = max(len(h.objective) for h in histories.values())
-        unfinished = [n for n, h in histories.items() if not h.converged]
-        self.converged_ = not unfinished
-        if unfinished:
-            warnings.warn(
-                f"after max_iter={self.max_iter} iterations the objective of the chain "
-                f"of {unfinished[0]!r} still increases by more than tol={self.tol} per "
-                "frame; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=7,
-            )
+        converged = {name: h.converged for name, h in histories.items()}
+        self.converged_ = all(converged.values())
+        warn_of_unfinished(converged, self.max_iter, self.tol)
 
     def _on_clock(self, chain_name: str, members: Members) -> Frames:
         """Return the frames of samples on the clock of a chain."""

@@ -20,14 +20,16 @@ class LabelSpans(NamedTuple):
     spans : ndarray of int64 of shape (n_labels, 2)
         First frame of each label, and the one after its last.
     moments : ndarray of int64 of shape (n_labels,)
-        Frame of each span with the largest posterior.
+        Frame of each span with the largest posterior, or the largest emission weight
+        where there are no posteriors.
     posteriors : ndarray of shape (n_labels,)
         Mean over the span of the posterior probability of the path's state, given all
-        frames and labels. It is low where the label may as well be elsewhere.
+        frames and labels. It is low where the label may as well be elsewhere. NaN
+        without posteriors.
     score : float
         Log probability of the path.
     log_likelihood : float
-        Logarithm of the sum over all paths.
+        Logarithm of the sum over all paths; NaN without posteriors.
 
     See Also
     --------
@@ -53,7 +55,11 @@ class LabelSpans(NamedTuple):
 
 
 def spans_of_path(
-    labels: Sequence[Hashable], path: StepPath, first: np.ndarray, last: np.ndarray
+    labels: Sequence[Hashable],
+    path: StepPath,
+    first: np.ndarray,
+    last: np.ndarray,
+    evidence: np.ndarray,
 ) -> LabelSpans:
     """Return the spans of labels, of which each has some states of a path.
 
@@ -65,6 +71,8 @@ def spans_of_path(
         The path.
     first, last : ndarray of int of shape (n_labels,)
         First and last state of each label.
+    evidence : ndarray of shape (n_frames,)
+        Value of each frame that is largest at the moment of a label.
 
     Returns
     -------
@@ -74,15 +82,17 @@ def spans_of_path(
     begin = np.searchsorted(path.states, first, side="left")
     end = np.searchsorted(path.states, last, side="right")
     sums = np.concatenate([[0.0], np.cumsum(path.posteriors)])
-    moments = [
-        a + int(np.argmax(path.posteriors[a:b]))
-        for a, b in zip(begin.tolist(), end.tolist(), strict=True)
-    ]
+    lengths = end - begin
+    starts = np.cumsum(lengths) - lengths
+    frames = np.repeat(begin - starts, lengths) + np.arange(lengths.sum())
+    values, owner = evidence[frames], np.repeat(np.arange(len(labels)), lengths)
+    at = np.flatnonzero(values == np.maximum.reduceat(values, starts)[owner])
+    moments = frames[at[np.flatnonzero(np.diff(owner[at], prepend=-1))]]
     return LabelSpans(
         np.fromiter(labels, object, len(labels)),
         np.column_stack([begin, end]),
-        np.array(moments, dtype=np.int64),
-        np.clip((sums[end] - sums[begin]) / (end - begin), 0, 1),
+        moments.astype(np.int64),
+        np.clip((sums[end] - sums[begin]) / lengths, 0, 1),
         path.score,
         path.log_likelihood,
     )

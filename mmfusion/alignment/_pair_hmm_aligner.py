@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from numbers import Integral, Real
@@ -10,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions
 from mmfusion._threads import one_thread
@@ -39,6 +37,7 @@ from mmfusion.alignment._pair_viterbi import pair_path
 from mmfusion.alignment.dtw._constraints import Constraints
 from mmfusion.alignment.dtw._costs import LOCAL_METRICS
 from mmfusion.alignment.dtw._soft import SOFT_WINDOWS, SoftOptions
+from mmfusion.graphical._em import warn_of_unfinished
 from mmfusion.modalities import Modalities
 
 LEAST_POSTERIOR = 1e-6  # of a pair of frames that `match_posterior_` holds
@@ -513,15 +512,8 @@ class PairHMMAligner(BaseAligner):
         self.objective_history_ = {n: h.objective for n, h in histories.items()}
         self.n_iter_ = max((len(h.objective) for h in histories.values()), default=0)
         self.n_iter_ = max(self.n_iter_, 1)
-        unfinished = [n for n, h in histories.items() if not h.converged]
-        if unfinished:
-            warnings.warn(
-                f"after max_iter={self.max_iter} iterations the objective of modality "
-                f"{unfinished[0]!r} still increases by more than tol={self.tol} per "
-                "frame; raise max_iter or tol",
-                ConvergenceWarning,
-                stacklevel=7,
-            )
+        converged = {name: h.converged for name, h in histories.items()}
+        warn_of_unfinished(converged, self.max_iter, self.tol)
 
     def _window(self) -> SoftOptions:
         return SoftOptions(

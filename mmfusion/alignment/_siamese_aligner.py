@@ -1,4 +1,4 @@
-"""Alignment of modalities by embedded frames, learned from known matches."""
+"""Alignment of modalities by embedded frames, learned from matches."""
 
 from __future__ import annotations
 
@@ -20,13 +20,16 @@ from mmfusion._typing import (
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
+from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._frame_targets import (
     MATCHES,
+    PAIRS,
     SEGMENTS,
     TargetPair,
     checked_samples,
     make_targets,
 )
+from mmfusion.alignment._path_targets import Embed, PathTargets
 from mmfusion.alignment._siamese_training import (
     embed_sequences,
     make_network,
@@ -46,7 +49,7 @@ from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 STEP_PATTERN = "symmetric1"  # that of DTWAligner by default
 
 
-class SiameseAligner(TrainerParamsMixin, BaseAligner):
+class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
     """Learn from known matches which frames are alike, and align samples by that.
 
     Encoders :math:`f_v` embed the frames of each modality v, each frame in its context,
@@ -88,9 +91,12 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         Scaling of the features by their mean and standard deviation over the frames
         of `fit`, of all modalities together if their encoder is shared. None is for
         features of one unit, of values about 1.
-    supervision : {'matches', 'segments'}, default='matches'
+    supervision : {'matches', 'segments', 'pairs'}, default='matches'
         What is known of the samples of `fit`; see `fit`. A frame whose segment is
-        known matches all frames of the same segment.
+        known matches all frames of the same segment. By 'pairs' nothing is known but
+        that the sequences of a sample belong together: matches are those of warps,
+        which start as those of CTWAligner with ``warp='basis'``, and are improved by
+        the embedded frames every 50 batches.
     reference : int or str, default=0
         Time axis of a sample: a modality, by position or by name; 'longest', the
         longest of its sequences (the first of several); or 'barycenter', the mean of
@@ -158,8 +164,9 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
     ------
     ValueError
         If matches are missing, are classes of samples, or do not fit the sequences,
-        none is known of two observed sequences of a sample, a sequence is empty or has
-        a value that is NaN or infinite, only one modality holds sequences, an encoder
+        none is known of two observed sequences of a sample, by 'pairs' matches are
+        given or no sample has all modalities, a sequence is empty or has a value that
+        is NaN or infinite, only one modality holds sequences, an encoder
         returns something else than embedded frames, the window allows a sample no
         path, the reference is not a modality of sequences, or an option of the trainer
         has no effect.
@@ -184,7 +191,12 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
     between them may be further off than DTW. Frames before the first match and
     after the last do not count.
 
-    Sequences of a sample that lack a match are not used for learning, and are aligned.
+    Sequences of a sample that lack a match are not used for learning, and are aligned;
+    so are, by 'pairs', those of samples that lack a modality.
+
+    *Without matches*, by 'pairs', the network learns the matches that CTWAligner found,
+    right or wrong. Compare both on some samples with known matches before relying on
+    it; see the user guide for where it is better.
 
     References
     ----------
@@ -215,7 +227,7 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         "context": [Interval(Integral, 0, 16, closed="both")],
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "scaling": [StrOptions({"standard"}), None],
-        "supervision": [StrOptions({MATCHES, SEGMENTS})],
+        "supervision": [StrOptions({MATCHES, SEGMENTS, PAIRS})],
         "reference": [INTEGER, str],
         "window": [StrOptions(set(WINDOWS)), None],
         "radius": [Interval(Real, 0, None, closed="left")],
@@ -271,7 +283,7 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         *,
         matches: Sequence[Any] | None = None,
     ) -> Self:
-        """Learn from known matches or segments, and align the samples.
+        """Learn from matches, segments or pairs, and align the samples.
 
         Parameters
         ----------
@@ -284,7 +296,8 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
             each modality of sequences: frames, counted from 0, that match; they may
             lie between two frames, and NaN is unknown. By 'segments', a list with an
             array of int for each modality of sequences, the label of each frame;
-            negative labels are unknown, and modalities have segments in one order.
+            negative labels are unknown, and modalities have segments in one order. Not
+            used by 'pairs'.
         matches : sequence of array-like, default=None
             The same in place of `y`, where that holds something else, as in a
             Pipeline.
@@ -323,38 +336,6 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         """
         return self._fit_transform(X, y=y, matches=matches)
 
-    def embed(self, X: ModalitiesLike) -> Modalities:
-        """Embed the frames of samples in the space in which they are compared.
-
-        Parameters
-        ----------
-        X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data.
-
-        Returns
-        -------
-        Modalities
-            Of each modality of sequences, embedded sequences of shape
-            (n_frames, n_components); missing as in X.
-
-        Raises
-        ------
-        ValueError
-            If no modality holds sequences.
-        """
-        samples = self._samples(self._validate(X, reset=False, raw=True))
-        names = list(self._layout.sequences)
-        if not names:
-            raise ValueError(
-                f"the modalities {list(self._layout.names)} are tables, which have no "
-                "frames to embed; give a sequence per sample"
-            )
-        embedded = self._embedded(samples)
-        blocks = {}
-        for name in names:
-            blocks[name] = [sample.get(name) for sample in embedded]
-        return Modalities(blocks)
-
     def score(self, X: ModalitiesLike, y: Sequence[Any]) -> float:
         """Score the alignments of samples by what is known of them.
 
@@ -363,22 +344,23 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
             The data.
         y : sequence of array-like
-            What is known of each sample, as in `fit`.
+            What is known of each sample, as in `fit`; by 'pairs' matches, too.
 
         Returns
         -------
         float
-            By 'matches', minus the `mmfusion.metrics.alignment_error`, in frames. By
-            'segments', the intersection of the aligned segments of a label over their
-            union, in frames of the path, mean over the labels: at most 1. Both are
-            means over the samples, and over the pairs of modalities; NaN if nothing is
-            known of two sequences, or all modalities are tables.
+            By 'matches' and 'pairs', minus the `mmfusion.metrics.alignment_error`, in
+            frames. By 'segments', the intersection of the aligned segments of a label
+            over their union, in frames of the path, mean over the labels: at most 1.
+            Both are means over the samples, and over the pairs of modalities; NaN
+            if nothing is known of two sequences, or all modalities are tables.
         """
         samples = self._samples(self._validate(X, reset=False, raw=True))
         names = list(self._layout.sequences)
         if not names:
             return float("nan")
-        known = checked_samples(y, samples, names, self.supervision, "y")
+        supervision = SEGMENTS if self.supervision == SEGMENTS else MATCHES
+        known = checked_samples(y, samples, names, supervision, "y")
         alignments = [found.alignments for found in self._align(samples, warp=False)]
         of_pair = _overlap if self.supervision == SEGMENTS else _minus_error
         scores = [
@@ -405,9 +387,9 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
                 "between those of two or more"
             )
         self._check_reference_and_window(samples)
-        pairs = self._known_pairs(samples, names, **metadata)
         self._make_architecture(names)
         self._fit_scalings(samples, names)
+        pairs, renew = self._pairs_and_renewal(samples, names, **metadata)
         seed = int(check_random_state(self.random_state).randint(LARGEST_SEED))
         with isolated(seed) as order:
             network = self._make_network()
@@ -418,9 +400,25 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
                 self._positions(),
                 settings,
                 order,
+                renew,
             )
             self._arrays = network_arrays(network)
         self.n_iter_ = len(self.history_)
+
+    def _pairs_and_renewal(
+        self, samples: list[SampleSequences], names: list[str], **metadata: Any
+    ) -> tuple[list[TargetPair], Callable[[Embed], list[TargetPair]] | None]:
+        """Return the pairs of sequences with targets, and what renews the targets."""
+        if self.supervision != PAIRS:
+            return self._known_pairs(samples, names, **metadata), None
+        if metadata.get("matches") is not None:
+            raise ValueError(
+                "matches are given, and supervision='pairs' learns without; leave them "
+                "out, or set supervision='matches' or 'segments'"
+            )
+        scaled = [{n: self._scaled(x, n) for n, x in s.items()} for s in samples]
+        targets = PathTargets(scaled, names)
+        return targets.pairs(), targets.renew
 
     def _known_pairs(
         self,
@@ -434,14 +432,15 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         if given is None:
             raise ValueError(
                 f"supervision={self.supervision!r} needs the {self.supervision} of the "
-                "samples, as y or as matches= of fit; CTWAligner learns without"
+                "samples, as y or as matches= of fit; supervision='pairs' and "
+                "CTWAligner learn without"
             )
         pairs = make_targets(given, samples, names, self.supervision, parameter)
         if not pairs:
             raise ValueError(
                 f"{parameter} has no {self.supervision} of two observed sequences of a "
-                "sample: nothing can be learned; give some, or use CTWAligner, which "
-                "learns without"
+                "sample: nothing can be learned; give some, or learn without by "
+                "supervision='pairs' or CTWAligner"
             )
         return pairs
 
@@ -514,7 +513,6 @@ class SiameseAligner(TrainerParamsMixin, BaseAligner):
         return np.array(scaling.apply(frames.astype(np.float64, copy=False)))
 
     def _embedded(self, samples: list[SampleSequences]) -> list[SampleSequences]:
-        """Return the embedded sequences, between which costs are measured."""
         positions = self._positions()
         scaled = (
             (self._scaled(frames, name), positions[name])

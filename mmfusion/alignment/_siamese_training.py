@@ -11,24 +11,32 @@ from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._frame_targets import TargetPair
-from mmfusion.nn._encoders import make_encoder
-from mmfusion.nn._frame_encoders import FrameEncoder, SimilarityNetwork
-from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
-from mmfusion.nn._optimizers import cosine_share, make_optimizer
-from mmfusion.nn._state import to_arrays, to_tensors
-from mmfusion.nn._trainer import (
-    Trainer,
-    TrainingSettings,
-    auto_epochs,
-    resolve_settings,
+from mmfusion.alignment._encoder_training import (
+    CHECKPOINT_OPTIONS,
+    WITHOUT_EFFECT,
+    aligner_settings,
+    check_finite,
+    set_rate,
 )
-from mmfusion.nn._training import DivergenceError
+from mmfusion.alignment._frame_targets import TargetPair
+from mmfusion.alignment._path_targets import Embed
+from mmfusion.nn._encoders import make_encoder
+from mmfusion.nn._frame_encoders import (
+    EmbeddingNetwork,
+    FrameEncoder,
+    SimilarityNetwork,
+)
+from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
+from mmfusion.nn._optimizers import make_optimizer
+from mmfusion.nn._state import to_arrays, to_tensors
+from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
 from mmfusion.nn.losses import match_cross_entropy
 
 WINDOW_FRAMES = 256  # of the first sequence, at most, in a step
 CONTEXT_MARGIN = 16  # frames about a window that encoders see
+STEPS_PER_RENEWAL = 50  # of targets that are not known
 
+DIVERGENCE_REMEDY = "set scaling='standard' if features are of large values"
 DEFAULT_WIDTHS = (64, 64)  # filters of the modalities that a dict of encoders lacks
 
 DEFAULTS: dict[str, Any] = {
@@ -43,17 +51,6 @@ DEFAULTS: dict[str, Any] = {
     "selection": "total",
     "selection_every": 0,
 }
-# options of a trainer that concern phases, restarts and nets of skorch
-_WITHOUT_EFFECT = (
-    "selection",
-    "selection_every",
-    "compile",
-    "callbacks",
-    "checkpoint_dir",
-    "checkpoint_every",
-    "n_jobs",
-    "verbose",
-)
 
 
 def training_settings(trainer: Trainer | None) -> TrainingSettings:
@@ -74,23 +71,8 @@ def training_settings(trainer: Trainer | None) -> TrainingSettings:
     ValueError
         If an option is out of range, or has no effect.
     """
-    settings = resolve_settings(
-        trainer, DEFAULTS, ("network",), ("total",), DEFAULTS["batch_size"]
-    )
-    given = {} if trainer is None else trainer.get_params(deep=False)
-    default = Trainer().get_params(deep=False)
-    for name in _WITHOUT_EFFECT:
-        if given.get(name, default[name]) != default[name]:
-            raise ValueError(
-                f"{name}={given[name]!r} of the trainer has no effect on a "
-                f"SiameseAligner; leave {name} out"
-            )
-    if settings.autocast is not None:
-        raise ValueError(
-            "dtype='bfloat16' of the trainer is too coarse for the distances of "
-            "frames; set trainer__dtype='float32' or 'float64'"
-        )
-    return settings
+    without_effect = (*WITHOUT_EFFECT, *CHECKPOINT_OPTIONS)
+    return aligner_settings(trainer, DEFAULTS, without_effect, "SiameseAligner")
 
 
 def make_network(
@@ -190,6 +172,7 @@ def train(
     positions: Mapping[str, int],
     settings: TrainingSettings,
     order: torch.Generator,
+    renew: Callable[[Embed], list[TargetPair]] | None = None,
 ) -> list[dict[str, Any]]:
     """Train a network by the cross-entropy of matches, within `isolated`.
 
@@ -208,6 +191,9 @@ def train(
         The settings.
     order : Generator
         Generator of the order of the pairs and of their windows.
+    renew : callable or None, default=None
+        Takes what embeds a sequence, and returns the pairs with new targets, every 50
+        steps. None is for targets that are known.
 
     Returns
     -------
@@ -245,11 +231,13 @@ def train(
             shuffled = torch.randperm(len(pairs), generator=order).tolist()
             total = 0.0
             for start in batches:
+                if renew is not None and step and step % STEPS_PER_RENEWAL == 0:
+                    pairs = renew(_embedder(network, tensors, positions))
                 chosen = shuffled[start : start + settings.batch_size]
-                _set_rate(optimizer, settings, step / n_steps)
+                set_rate(optimizer, settings, step / n_steps)
                 with drawing():
                     loss = torch.stack([loss_of(pairs[i]) for i in chosen]).mean()
-                _check_finite(loss, epoch)
+                check_finite(loss, epoch, DIVERGENCE_REMEDY)
                 optimizer.zero_grad()
                 loss.backward()
                 if settings.clip_norm is not None:
@@ -273,6 +261,22 @@ class _Tensors:
             frames = torch.from_numpy(self.read(sample, name))
             self._made[sample, name] = frames.to(self.like)
         return self._made[sample, name]
+
+
+def _embedder(
+    network: SimilarityNetwork, tensors: _Tensors, positions: Mapping[str, int]
+) -> Callable[[int, str], np.ndarray]:
+    """Return what embeds whole sequences, without dropout."""
+
+    @torch.no_grad()
+    def embed(sample: int, name: str) -> np.ndarray:
+        network.eval()
+        with drawing():
+            embedded = network.embed(tensors.get(sample, name), positions[name])
+        network.train()
+        return to_arrays(embedded.double())
+
+    return embed
 
 
 def _window(
@@ -307,26 +311,12 @@ def _embed_window(
     return embedded[window.start - begin : window.stop - begin]
 
 
-def _set_rate(optimizer: Any, settings: TrainingSettings, progress: float) -> None:
-    share = cosine_share(progress) if settings.lr_schedule == "cosine" else 1.0
-    for group in optimizer.param_groups:
-        group["lr"] = settings.lr["network"] * share
-
-
-def _check_finite(loss: Tensor, epoch: int) -> None:
-    if not torch.isfinite(loss):
-        raise DivergenceError(
-            f"the loss is {float(loss.detach())} in epoch {epoch}: lower trainer__lr, "
-            "or set scaling='standard' if features are of large values"
-        )
-
-
-def network_arrays(network: SimilarityNetwork) -> dict[str, np.ndarray]:
+def network_arrays(network: EmbeddingNetwork) -> dict[str, np.ndarray]:
     """Return the parameters of a network as arrays.
 
     Parameters
     ----------
-    network : SimilarityNetwork
+    network : EmbeddingNetwork
         The network.
 
     Returns
@@ -338,7 +328,7 @@ def network_arrays(network: SimilarityNetwork) -> dict[str, np.ndarray]:
 
 
 def embed_sequences(
-    make: Callable[[], SimilarityNetwork],
+    make: Callable[[], EmbeddingNetwork],
     arrays: Mapping[str, np.ndarray],
     sequences: Iterable[tuple[np.ndarray, int]],
 ) -> list[np.ndarray]:

@@ -25,7 +25,7 @@ from mmfusion._typing import ModalitiesLike
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.alignment._token_input import tokens_of, with_token_arrays
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
-from mmfusion.graphical._steps import StepChain, best_step_path
+from mmfusion.graphical._steps import StepChain, best_step_path, reached_states
 from mmfusion.modalities import Modalities
 
 Labels = Sequence[Hashable]
@@ -38,14 +38,14 @@ class LabeledFrames(NamedTuple):
     ----------
     position : int
         Position in X.
-    frames : ndarray of shape (n_frames, n_features)
-        The frames.
+    frames : dict of ndarray of shape (n_frames, n_features)
+        The frames by modality, of those that are observed.
     labels : list of hashable
         The labels.
     """
 
     position: int
-    frames: np.ndarray
+    frames: dict[str, np.ndarray]
     labels: list[Hashable]
 
 
@@ -86,6 +86,11 @@ class BaseSpanAligner(
 
     band: float | None
     n_jobs: int | None
+    _fuses_modalities = False  # whether several modalities may have frames
+
+    @property
+    def _frame_modalities(self) -> list[str]:
+        return [n for n in self._layout.sequences if n != self._label_modality]
 
     def _fit_samples(
         self, samples: list[LabeledFrames] | None, X: ModalitiesLike
@@ -104,7 +109,7 @@ class BaseSpanAligner(
         Parameters
         ----------
         X : list, dict, Modalities, or array-like of shape (n_samples, n_features)
-            The data: a modality of frames and one of labels.
+            The data: frames, and a modality of labels.
         y : array-like of object of shape (n_samples,), default=None
             Labels of each sample, if no modality holds them; else not used.
 
@@ -120,7 +125,11 @@ class BaseSpanAligner(
         return self
 
     def align(
-        self, X: ModalitiesLike, y: ArrayLike | None = None
+        self,
+        X: ModalitiesLike,
+        y: ArrayLike | None = None,
+        *,
+        posteriors: bool = True,
     ) -> list[LabelSpans | None]:
         """Find the frames of the labels of samples, those of `fit` or others.
 
@@ -130,6 +139,9 @@ class BaseSpanAligner(
             The data.
         y : array-like of object of shape (n_samples,), default=None
             Labels of each sample, if no modality holds them; else not used.
+        posteriors : bool, default=True
+            Whether to compute posteriors, which takes most of the time. Without, those
+            of the spans and their log-likelihoods are NaN.
 
         Returns
         -------
@@ -142,7 +154,7 @@ class BaseSpanAligner(
             If a sample has fewer frames than its labels need.
         """
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
-        return self._spans(frame, y)
+        return self._spans(frame, y, posteriors=posteriors)
 
     def transform(self, X: ModalitiesLike) -> Modalities | np.ndarray:
         """Bring the labels of samples to the frames that they are aligned with.
@@ -168,10 +180,13 @@ class BaseSpanAligner(
         if self._frame_modality is None:
             return self._output(frame, like=X)
         moved = np.full(len(frame), None, dtype=object)
-        for i, found in enumerate(self._spans(frame, None)):
+        n_frames = {
+            own.position: self._n_frames(own) for own in self._samples(frame, None)
+        }
+        for i, found in enumerate(self._spans(frame, None, posteriors=False)):
             if found is None:
                 continue
-            moved[i] = np.full((len(frame[self._frame_modality][i]), 1), None, object)
+            moved[i] = np.full((n_frames[i], 1), None, object)
             for label, (begin, end) in zip(found.labels, found.spans, strict=True):
                 moved[i][begin:end].fill(label)
         blocks = tuple(
@@ -198,36 +213,65 @@ class BaseSpanAligner(
         """
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         samples = self._samples(frame, y)
-        n_frames = sum(len(sample.frames) for sample in samples)
+        n_frames = sum(map(self._n_frames, samples))
         if not n_frames:
             return np.nan
-        total = sum(own.log_likelihood for own in self._aligned(samples))
+        found = self._aligned(samples, posteriors=True)
+        total = sum(own.log_likelihood for own in found)
         return total / n_frames
 
-    def _spans(self, frame: Modalities, y: ArrayLike | None) -> list[LabelSpans | None]:
+    def _n_frames(self, sample: LabeledFrames) -> int:
+        """Return the number of frames that labels are aligned with."""
+        return max(map(len, sample.frames.values()))
+
+    def _spans(
+        self, frame: Modalities, y: ArrayLike | None, *, posteriors: bool
+    ) -> list[LabelSpans | None]:
         samples = self._samples(frame, y)
         spans: list[LabelSpans | None] = [None] * len(frame)
-        for sample, found in zip(samples, self._aligned(samples), strict=True):
-            spans[sample.position] = found
+        found = self._aligned(samples, posteriors=posteriors)
+        for sample, own in zip(samples, found, strict=True):
+            spans[sample.position] = own
         return spans
 
-    def _aligned(self, samples: list[LabeledFrames]) -> list[LabelSpans]:
+    def _aligned(
+        self, samples: list[LabeledFrames], *, posteriors: bool
+    ) -> list[LabelSpans]:
         with one_thread():
             return Parallel(n_jobs=self.n_jobs, prefer="threads")(
-                delayed(self._align_sample)(sample) for sample in samples
+                delayed(self._align_sample)(sample, posteriors) for sample in samples
             )
 
-    def _align_sample(self, sample: LabeledFrames) -> LabelSpans:
+    def _align_sample(self, sample: LabeledFrames, posteriors: bool) -> LabelSpans:
         own = self._chain_of(sample)
-        path = best_step_path(own.chain, own.table, self.band)
+        path = best_step_path(own.chain, own.table, self.band, posteriors=posteriors)
         if path is None:
+            self._report_no_path(sample, own)
+        assert path is not None
+        evidence = path.posteriors
+        if not posteriors:
+            emits = own.chain.emits[path.states]
+            evidence = own.table[np.arange(len(emits)), emits]
+        return spans_of_path(sample.labels, path, own.first, own.last, evidence)
+
+    def _report_no_path(self, sample: LabeledFrames, own: LabelChain) -> None:
+        """Raise an error that has the cause."""
+        what = f"modality {self._frame_modality!r}: no path aligns sample "
+        what += f"{sample.position} of {len(own.table)} frames with its "
+        what += f"{len(sample.labels)} labels"
+        reached = reached_states(own.chain, own.table)
+        if len(reached) == len(own.table):
             raise ValueError(
-                f"modality {self._frame_modality!r}: no path aligns sample "
-                f"{sample.position} of {len(own.table)} frames with its "
-                f"{len(sample.labels)} labels within band={self.band}: give a wider "
-                "band, or None"
+                f"{what} within band={self.band}: give a wider band, or None"
             )
-        return spans_of_path(sample.labels, path, own.first, own.last)
+        n_labels = int(np.searchsorted(own.first, reached.max(initial=-1), "right"))
+        following = sample.labels[n_labels : n_labels + 1]
+        missing = f"label {following[0]!r}" if following else "blank"
+        raise ValueError(
+            f"{what}: frame {len(reached)} has -inf for all that may follow the first "
+            f"{n_labels} labels, which are the most that fit before; give it, or "
+            f"frames before it, finite values for the {missing}"
+        )
 
     def _find_roles(self, frame: Modalities) -> None:
         """Find which modality has frames, and which has labels, if any."""
@@ -239,11 +283,13 @@ class BaseSpanAligner(
         self._label_modality: str | None = None
         if not names:
             return
-        if len(frames) != 1 or len(labels) > 1:
+        is_several = len(frames) > 1 and not self._fuses_modalities
+        if not frames or len(labels) > 1 or is_several:
+            which = "modalities" if self._fuses_modalities else "one modality"
             raise ValueError(
-                f"{type(self).__name__} aligns one modality of frames with one of "
-                f"labels, and X has frames in {frames} and labels in {labels}: give "
-                "frames as arrays of floats, and labels as lists of text or integers"
+                f"{type(self).__name__} aligns {which} of frames with one of labels, "
+                f"and X has frames in {frames} and labels in {labels}: give frames as "
+                "arrays of floats, and labels as lists of text or integers"
             )
         self._frame_modality = frames[0]
         self._label_modality = labels[0] if labels else None
@@ -256,12 +302,18 @@ class BaseSpanAligner(
             block = frame[self._label_modality]
         else:
             block = self._labels_of(y, len(frame))
-        frames = frame[self._frame_modality]
-        used = np.array([x is not None for x in frames])
-        used &= np.array([x is not None and len(x) > 0 for x in block])
+        frames = {name: frame[name] for name in self._frame_modalities}
+        used = np.array([x is not None and len(x) > 0 for x in block])
+        used &= np.any(
+            [[x is not None for x in own] for own in frames.values()], axis=0
+        )
         labels = tokens_of(block, used)
         return [
-            LabeledFrames(i, frames[i], list(labels[i]))
+            LabeledFrames(
+                i,
+                {name: own[i] for name, own in frames.items() if own[i] is not None},
+                list(labels[i]),
+            )
             for i in np.flatnonzero(used).tolist()
         ]
 

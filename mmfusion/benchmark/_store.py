@@ -11,7 +11,6 @@ import math
 import re
 import shutil
 import sys
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from typing import Any
 import joblib
 
 from mmfusion._atomic import make_folder, write_atomically
+from mmfusion._warnings import warn_user
 
 CONTENT_KEYS = {"identity", "outcome", "sha256"}
 OUTCOME_KEYS = {
@@ -158,10 +158,8 @@ class CellStore:
             content = json.loads(text)
             return _checked_outcome(content, identity, n_samples, predictor)
         except (RecursionError, ValueError) as error:
-            warnings.warn(
+            warn_user(
                 f"{path} is damaged and not used; the cell is run again: {error}",
-                UserWarning,
-                stacklevel=3,
             )
             return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import replace
 from numbers import Integral
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.preprocessing import normalize
 
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ByModality, ColumnSpecLike, NumericBlock, RandomStateLike
+from mmfusion._warnings import warn_user
 from mmfusion.clustering.graph._affinities import (
     adaptive_graph,
     among_all,
@@ -258,22 +258,19 @@ class GMCClusterer(BaseGraphClusterer):
                 if unified.n_components < k
                 else "more neighbours (n_neighbors) join some of them"
             )
-            warnings.warn(
+            warn_user(
                 f"the unified graph has {unified.n_components} components after "
                 f"{unified.n_iter} rounds, not n_clusters={k}; {remedy}",
                 ConvergenceWarning,
-                stacklevel=3,
             )
             return
         share = np.bincount(unified.components).max() / len(unified.components)
         if k > 1 and share > (LARGEST_SHARE_OF_TWO if k == 2 else LARGEST_SHARE):
-            warnings.warn(
+            warn_user(
                 f"one of {k} clusters has {share:.0%} of the samples: the unified "
                 "graph may have lost small groups of outlying samples instead of "
                 "coming apart at its clusters; compare with SpectralClusterer, which "
                 "balances them",
-                UserWarning,
-                stacklevel=3,
             )
 
     def __modality_tags__(self) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
 from typing import Any, Self
@@ -40,6 +39,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin
 from mmfusion.clustering._hmm_mixture import (
     HMMMixture,
@@ -290,11 +290,10 @@ class HMMClusterer(
         self.objective_history_ = np.array(history)
         self.n_iter_ = len(history)
         if not (self.converged_ or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         self.weights_ = self._mixture.shares
         self.labels_ = self._mixture.joint(frames, self.n_jobs).argmax(axis=1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from numbers import Integral, Real
@@ -44,6 +43,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin
 from mmfusion.clustering._likelihood import LikelihoodMixin
 from mmfusion.clustering._mixture_model import (
@@ -327,11 +327,10 @@ class MultimodalMixture(
         self.objective_history_ = np.array(history)
         self.n_iter_ = len(history)
         if not (self.converged_ or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"EM has not converged in {self.max_iter} iterations; raise max_iter "
                 "or tol",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         self.weights_ = self._model.shares
         self.means_ = self._cluster_means()

@@ -2,6 +2,8 @@
 
 from mmfusion.datasets._audio_visual import make_audio_visual_sequences
 from mmfusion.datasets._blobs import make_multimodal_blobs
+from mmfusion.datasets._dense_and_sparse import make_dense_and_sparse
+from mmfusion.datasets._digit_strings import make_digit_strings
 from mmfusion.datasets._digits import load_digits_modalities
 from mmfusion.datasets._events import make_event_sequences
 from mmfusion.datasets._fetch import fetch_100leaves, fetch_handwritten, fetch_msrcv1
@@ -33,6 +35,8 @@ __all__ = [
     "load_table",
     "load_wine_modalities",
     "make_audio_visual_sequences",
+    "make_dense_and_sparse",
+    "make_digit_strings",
     "make_event_sequences",
     "make_multimodal_blobs",
     "make_multimodal_sequences",

@@ -125,7 +125,7 @@ def make_multimodal_blobs(
     rng = check_seed(random_state)
     check_at_least(1, n_samples=n_samples)
     check_flags(shuffle=shuffle, return_centers=return_centers)
-    dtype = _floating_dtype(dtype)
+    dtype = floating_dtype(dtype)
     by_name = _resolve_centers(centers, n_features, rng)
     names = list(by_name)
     stds = numbers_by_modality(cluster_std, names, "cluster_std")
@@ -171,7 +171,7 @@ def _draw_block(
         return np.hstack([features, noise])
 
 
-def _floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
+def floating_dtype(dtype: DTypeLike) -> np.dtype[Any]:
     try:
         found = np.dtype(dtype)
     except Exception as error:  # raised by the conversion of a foreign object

@@ -22,6 +22,7 @@ from mmfusion.fusion._single_modality import SingleModalityClusterer
 
 __all__ = [  # noqa: RUF022  as sorted() does, without a place for acronyms
     "CRFLabeler",
+    "CTCRecognizer",
     "DCCA",
     "EarlyFusion",
     "EarlyFusionClassifier",
@@ -54,6 +55,7 @@ _MODULES = {
 }
 
 _DEEP = {
+    "CTCRecognizer": "_ctc_recognizer",
     "DCCA": "_deep_canonical_correlation",
     "NeuralFusionClassifier": "_neural_classifier",
     "NeuralFusionRegressor": "_neural_regressor",

@@ -246,9 +246,12 @@ class MultimodalCCA(
             as in X.
         """
         frame = self._validate(X, reset=False)
-        scores = self._scores_by_modality(frame)
+        scores = zip(
+            frame.names, frame.blocks, self._scores_by_modality(frame), strict=True
+        )
         return Modalities(
-            dict(zip(frame.names, scores, strict=True)), observed=frame.observed
+            {name: own.astype(block.dtype) for name, block, own in scores},
+            observed=frame.observed,
         )
 
     def correlations(self, X: ModalitiesLike) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any, Self
@@ -27,6 +26,7 @@ from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, fit_context
 from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike, NumericBlock
 from mmfusion._validation import is_multimodal, refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion.combination._factorization import (
     Counts,
@@ -213,11 +213,10 @@ class MultimodalNMF(
         self.objective_history_ = np.array(found.history)
         self.n_iter_ = len(found.history)
         if not found.converged:
-            warnings.warn(
+            warn_user(
                 f"the factorisation has not converged in {self.max_iter} iterations; "
                 "raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         return self
 
@@ -263,14 +262,18 @@ class MultimodalNMF(
         """
         used = self._validate(X, reset=False)[list(self.components_)]
         found = {}
-        for name, counts, own in zip(
-            used.names, self._counts(used, X), used.observed.T, strict=True
+        for name, block, counts, own in zip(
+            used.names,
+            used.blocks,
+            self._counts(used, X),
+            used.observed.T,
+            strict=True,
         ):
             alone = np.ones((int(own.sum()), 1), dtype=bool)
             _, weights = solve_weights(
                 [counts], alone, np.ones(1), [self.components_[name]]
             )
-            found[name] = np.zeros((len(used), weights.shape[1]))
+            found[name] = np.zeros((len(used), weights.shape[1]), dtype=block.dtype)
             found[name][own] = weights
         return Modalities(found, observed=used.observed)
 

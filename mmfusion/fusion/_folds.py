@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from numbers import Integral
 from typing import Any
@@ -14,6 +13,7 @@ from sklearn.model_selection import BaseCrossValidator, PredefinedSplit, check_c
 from mmfusion._blocks import of_samples
 from mmfusion._options import errors_about
 from mmfusion._typing import CrossValidationLike
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 
 Folds = list[tuple[np.ndarray, np.ndarray]]
@@ -103,10 +103,8 @@ def _at_most_members(n_splits: int, y: np.ndarray) -> int:
     if largest >= n_splits:
         return n_splits
     made = f"{largest} folds are made" if largest > 1 else "no sample is held out"
-    warnings.warn(
+    warn_user(
         f"cv={n_splits}, but no class has more than {largest} sample(s): {made}",
-        UserWarning,
-        stacklevel=5,
     )
     return largest
 

@@ -14,8 +14,13 @@ from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality, check_estimators, errors_name
 from mmfusion._scaling import Scaling
 from mmfusion._typing import ByModality
+from mmfusion.fusion._token_features import (
+    fit_tokens,
+    input_of_tokens,
+    kind_of_tokens,
+)
 from mmfusion.graphical._clock import Frames, ModalityFrames
-from mmfusion.graphical._crf import Design
+from mmfusion.graphical._label_batches import Design
 
 
 class FeatureOptions(NamedTuple):
@@ -51,6 +56,8 @@ class _ModalityFeatures(NamedTuple):
         Number of features of a step, without its context.
     is_sparse : bool
         Whether features are sparse.
+    tokens : str, default=None
+        Kind of frames that are no numbers.
     """
 
     transformer: Any
@@ -58,6 +65,7 @@ class _ModalityFeatures(NamedTuple):
     context: int
     width: int
     is_sparse: bool
+    tokens: str | None = None
 
 
 class FrameFeatures:
@@ -199,7 +207,10 @@ def _fit_modality(
     context: int,
     weights: np.ndarray,
 ) -> _ModalityFeatures:
-    if transformer is not None:
+    tokens = kind_of_tokens(values) if values.dtype == object else None
+    if tokens is not None:
+        transformer, values = fit_tokens(transformer, values)
+    elif transformer is not None:
         whole = ~np.isnan(values).any(axis=1)
         if not whole.any():
             raise ValueError(
@@ -213,11 +224,15 @@ def _fit_modality(
     if not is_sparse:
         values = np.asarray(values, dtype=np.float64)
         fitted = fit_scaling_with_gaps(values, scaling, weights)
-    return _ModalityFeatures(transformer, fitted, context, values.shape[1], is_sparse)
+    return _ModalityFeatures(
+        transformer, fitted, context, values.shape[1], is_sparse, tokens
+    )
 
 
 def _transformed(values: np.ndarray, fitted: _ModalityFeatures) -> Design:
     """Compute the features of frames, 0 where they are not known."""
+    if fitted.tokens or values.dtype == object:
+        return _token_features(values, fitted)
     if fitted.transformer is None:
         gaps = np.isnan(values)
         scaled = fitted.scaling.apply(np.where(gaps, 0.0, values))
@@ -237,6 +252,18 @@ def _transformed(values: np.ndarray, fitted: _ModalityFeatures) -> Design:
     block = np.zeros(shape)
     block[whole] = fitted.scaling.apply(np.asarray(found, dtype=np.float64))
     return block
+
+
+def _token_features(values: np.ndarray, fitted: _ModalityFeatures) -> Design:
+    """Compute the features of words or dicts."""
+    own = kind_of_tokens(values) if values.dtype == object else "numbers"
+    expected = fitted.tokens or "numbers"
+    if own != expected:
+        raise ValueError(f"its frames are {own}, and were {expected} in fit")
+    found = fitted.transformer.transform(input_of_tokens(values))
+    if fitted.is_sparse:
+        return sparse.csr_array(found, dtype=np.float64)
+    return fitted.scaling.apply(np.asarray(found, dtype=np.float64))
 
 
 def _on_steps(values: Design, own: ModalityFrames, n_steps: int) -> Design:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, Self
@@ -43,6 +42,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import check_target, validate_sample_weight
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._class_priors import checked_priors
 from mmfusion.fusion._folds import fold_by_splitter
@@ -421,11 +421,9 @@ class HMMClassifier(
             n_observed = np.bincount(codes, own)
             if not n_observed.all():
                 label = self.classes_[int(np.argmin(n_observed))]
-                warnings.warn(
+                warn_user(
                     f"modality {name!r} is missing for every sample of class {label}: "
                     "its densities there are those of all classes together",
-                    UserWarning,
-                    stacklevel=4,
                 )
 
     def _choose_signal(self, frame: Modalities, weight: np.ndarray) -> str:
@@ -506,11 +504,10 @@ class HMMClassifier(
         self.converged_ = np.array([history.converged for history in histories])
         if not self.converged_.all():
             label = self.classes_[int(np.argmin(self.converged_))]
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations for class {label}; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=5,
             )
 
     def _discriminative_weights(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -49,7 +50,6 @@ from mmfusion.fusion._sequence_labeler import (
 from mmfusion.graphical._crf import (
     CRFObjective,
     CRFParameters,
-    Design,
     LabelledFrames,
     count_dependent_frames,
     label_graph,
@@ -58,7 +58,15 @@ from mmfusion.graphical._crf import (
 )
 from mmfusion.graphical._graph import ChainGraph
 from mmfusion.graphical._inference import forward_backward, viterbi
+from mmfusion.graphical._label_batches import Design
+from mmfusion.graphical._latent_crf import (
+    LatentCRFObjective,
+    boundaries_of_states,
+    cluster_states,
+)
 from mmfusion.graphical._lbfgs import minimize
+
+FIRST_ITERATIONS = 20  # for hidden states, with those of k-means
 
 
 class CRFLabeler(
@@ -90,6 +98,12 @@ class CRFLabeler(
     ----------
     C : float, default=1.0
         Inverse strength of the penalty, as in scikit-learn's LogisticRegression.
+    states_per_label : int, default=1
+        Number of hidden states of each label, such as the phases of an activity or
+        several ways of doing it [2]_. With more than 1, w, b, A and the last terms are
+        those of states, and p(y | x) is the sum over all states of the labels y. The
+        objective is not convex then, and starts at the field of states that k-means
+        finds among the frames of each label.
     overlap : float or 'auto', default='auto'
         Number of successive frames that hold as much as one, by whose square C is
         divided. 'auto': the integrated autocorrelation of the features about the
@@ -158,7 +172,9 @@ class CRFLabeler(
     transition_scores_ : ndarray of float64 of shape (n_classes, n_classes)
         Score of each label (column) after each label; -inf where it is forbidden.
     start_scores_, end_scores_ : ndarray of float64 of shape (n_classes,)
-        Scores of first and last labels; -inf where they are forbidden.
+        Scores of first and last labels; -inf where they are forbidden. With hidden
+        states, these five have a row, or a column, for each state, those of the first
+        label first.
     overlap_ : float
         The number of frames that hold as much as one.
     objective_history_ : ndarray of shape (n_iter + 1,)
@@ -180,7 +196,8 @@ class CRFLabeler(
     ------
     ValueError
         If a sample has not one label for each step of its clock, lacks every modality,
-        or violates `constraints` or `min_run_length`.
+        violates `constraints` or `min_run_length`, or labels have
+        both hidden states and a least length.
 
     Warns
     -----
@@ -200,6 +217,12 @@ class CRFLabeler(
     `mmfusion.metrics.get_scorer`; splitters that stratify need one label for each
     sample.
 
+    *Words and dicts.* The frames of a modality may be words, or dicts of features whose
+    values are numbers, text or lists of text, in a list for each sample. X may be a
+    list of such lists, of one modality. `features` then transforms arrays of shape
+    (n_frames, 1) of words, or lists of dicts; by default it is OneHotEncoder, or
+    DictVectorizer, for which names that are new in `predict` have no weight.
+
     *Overlap.* The frames of windows that overlap are not independent given their
     labels, as a field takes them to be. Their evidence is counted `overlap` times, in
     `fit` and again in the sum over the frames of a sequence; hence the square. With an
@@ -213,6 +236,8 @@ class CRFLabeler(
     ----------
     .. [1] Lafferty, J., McCallum, A. and Pereira, F. (2001). Conditional random fields:
        probabilistic models for segmenting and labeling sequence data. ICML, 282-289.
+    .. [2] Morency, L.-P., Quattoni, A. and Darrell, T. (2007). Latent-dynamic
+       discriminative models for continuous gesture recognition. CVPR, 1-8.
 
     Examples
     --------
@@ -232,6 +257,7 @@ class CRFLabeler(
 
     _parameter_constraints: dict = {
         "C": [Interval(Real, 0, None, closed="neither")],
+        "states_per_label": [Interval(Integral, 1, None, closed="left")],
         "overlap": [Interval(Real, 1, None, closed="left"), StrOptions({"auto"})],
         "features": [HasMethods(["fit", "transform"]), dict, None],
         "scaling": [StrOptions({"standard"}), dict, None],
@@ -255,6 +281,7 @@ class CRFLabeler(
         self,
         C: float = 1.0,
         *,
+        states_per_label: int = 1,
         overlap: float | str = "auto",
         features: ByModality[Any] = None,
         scaling: ByModality[str | None] = "standard",
@@ -274,6 +301,7 @@ class CRFLabeler(
         verbose: bool | int = False,
     ) -> None:
         self.C = C
+        self.states_per_label = states_per_label
         self.overlap = overlap
         self.features = features
         self.scaling = scaling
@@ -340,8 +368,14 @@ class CRFLabeler(
         rules = boundaries_of(self.constraints, self.classes_)
         runs = min_runs_of(self.min_run_length, self.classes_)
         refuse_violations(codes, offsets, rules, runs, self.classes_, rows)
-        self._rules = rules
-        return label_graph(rules, runs)
+        if self.states_per_label > 1 and (runs > 1).any():
+            raise ValueError(
+                f"min_run_length is {self.min_run_length!r}, and labels with hidden "
+                "states have no least length; give min_run_length=1, or "
+                "states_per_label=1"
+            )
+        self._rules = boundaries_of_states(rules, self.states_per_label)
+        return label_graph(self._rules, np.repeat(runs, self.states_per_label))
 
     def _with_copies(
         self, data: LabelledFrames, blocks: list[Design], observed: np.ndarray
@@ -381,17 +415,24 @@ class CRFLabeler(
 
     def _minimize(self, data: LabelledFrames, progress: FitProgress) -> None:
         """Minimise the objective, and set the parameters."""
-        objective = CRFObjective(
-            self._graph,
-            data,
-            self.C / self.overlap_**2,
-            has_intercept=self.fit_intercept,
-            has_boundaries=self.fit_boundaries,
-            n_jobs=self.n_jobs,
-        )
+        k, C = self.states_per_label, self.C / self.overlap_**2
+        options: dict[str, Any] = {
+            "has_intercept": self.fit_intercept,
+            "has_boundaries": self.fit_boundaries,
+            "n_jobs": self.n_jobs,
+        }
+        states = data
+        if k > 1:
+            states = cluster_states(data, k, check_random_state(self.random_state))
+        objective = CRFObjective(self._graph, states, C, **options)
+        start = np.zeros(objective.n_parameters)
+        if k > 1:
+            first = minimize(objective, start, max_iter=FIRST_ITERATIONS, tol=self.tol)
+            objective = LatentCRFObjective(self._graph, data, C, k, **options)
+            start = first.x
         found = minimize(
             objective,
-            np.zeros(objective.n_parameters),
+            start,
             max_iter=self.max_iter,
             tol=self.tol,
             on_step=lambda value: progress.step(f"objective {value:.6g}"),
@@ -434,7 +475,8 @@ class CRFLabeler(
             graph = scored_graph(self._graph, self._parameters)
             path, values = viterbi(graph, scores, offsets, n_jobs=self.n_jobs)
             self._refuse_without_path(values, offsets)
-            codes = self._graph.emits[path]
+            n_states = len(self._parameters.start)
+            codes = self._graph.emits[path] * len(self.classes_) // n_states
         else:
             codes = self._marginals(scores, offsets).argmax(axis=1)
         return self._in_form_of_y(np.split(self.classes_[codes], offsets[1:-1]))
@@ -477,7 +519,8 @@ class CRFLabeler(
         chain = forward_backward(graph, scores, offsets, n_jobs=self.n_jobs)
         self._refuse_without_path(chain.log_likelihoods, offsets)
         assert chain.posteriors is not None
-        return chain.posteriors
+        n_frames, n_labels = len(scores), len(self.classes_)
+        return chain.posteriors.reshape(n_frames, n_labels, -1).sum(axis=2)
 
     def _refuse_without_path(self, values: np.ndarray, offsets: np.ndarray) -> None:
         """Raise an error for a sample whose length no sequence of labels may have."""
@@ -491,6 +534,4 @@ class CRFLabeler(
             )
 
     def __modality_tags__(self) -> ModalityTags:
-        return ModalityTags(
-            missing=True, sequences="frames", takes_nan=lambda name: True
-        )
+        return replace(super().__modality_tags__(), sequences="frames")

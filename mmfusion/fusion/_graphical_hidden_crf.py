@@ -36,19 +36,22 @@ from mmfusion.fusion._frame_features import (
     join_blocks,
 )
 from mmfusion.graphical._clock import Frames
-from mmfusion.graphical._crf import Design, LabelledFrames, count_dependent_frames
+from mmfusion.graphical._crf import LabelledFrames, count_dependent_frames
 from mmfusion.graphical._hidden_crf import (
     LARGEST_JOINT_STATES,
     LINKINGS,
     ClassifiedFrames,
     HiddenCRFObjective,
     HiddenParameters,
-    first_parameters,
+    generative_parameters,
     hidden_class_scores,
     hidden_states,
 )
 from mmfusion.graphical._initialization import equal_segments
+from mmfusion.graphical._label_batches import Design
 from mmfusion.graphical._lbfgs import Minimum, minimize
+
+FIRST_NOISE = 0.01  # deviation of the noise on the first weights
 
 
 class HiddenCRFClassifier(
@@ -68,11 +71,17 @@ class HiddenCRFClassifier(
               w_{v, h_t}^\top f_v(x, t) + \sum_{t > 1} A_{h_{t-1} h_t}
               + \alpha_{h_1}\Big] ,
 
-    with features f of the frames around t. `fit` minimises ``C * sum(-log p(y | x))``
-    plus half the squared norm of all weights but b, from states that divide the
-    sequences into equal segments. The modalities may share the states, or have states
-    of their own, which depend on one another [2]_. The features of a missing modality
-    count as 0.
+    with features f of the frames around t. `fit` minimises
+
+    .. math:: C \sum_i -\log p(y_i \mid x_i) + \frac{1}{2} \left(\|w - w_0\|^2
+              + \|A - A_0\|^2 + \|\alpha - \alpha_0\|^2\right) ,
+
+    where :math:`w_0, A_0, \alpha_0` are the weights of a generative model, whose states
+    are equal segments of the sequences, with Gaussian densities of the same variances.
+    So a small C is that model, which few samples suffice for, and a large C is the
+    model of the conditional likelihood alone [2]_. The modalities may share the states,
+    or have states of their own, which depend on one another [3]_. The features of a
+    missing modality count as 0.
 
     Parameters
     ----------
@@ -85,7 +94,7 @@ class HiddenCRFClassifier(
         'coupled': each has a chain, and a state has a score with the states of the
         other chains one step before. Sums over all chains are exact.
     C : float, default=1.0
-        Inverse strength of the penalty.
+        Inverse strength of the penalty, which draws weights to the generative model.
     features : transformer or dict, default=None
         Transformer of the frames of all modalities, or of each by name, such as
         PolynomialFeatures; OneHotEncoder, whose output is sparse, for codes of words.
@@ -170,7 +179,9 @@ class HiddenCRFClassifier(
     .. [1] Quattoni, A., Wang, S., Morency, L.-P., Collins, M. and Darrell, T. (2007).
        Hidden conditional random fields. IEEE Transactions on Pattern Analysis and
        Machine Intelligence 29, 1848-1852.
-    .. [2] Song, Y., Morency, L.-P. and Davis, R. (2012). Multi-view latent variable
+    .. [2] Lasserre, J. A., Bishop, C. M. and Minka, T. P. (2006). Principled hybrids of
+       generative and discriminative models. CVPR, 87-94.
+    .. [3] Song, Y., Morency, L.-P. and Davis, R. (2012). Multi-view latent variable
        discriminative models for action recognition. CVPR, 2120-2127.
 
     Examples
@@ -303,10 +314,12 @@ class HiddenCRFClassifier(
             join_blocks(data.designs), codes, data.offsets, data.weight
         )
         temperature = count_dependent_frames(labelled)
+        center = generative_parameters(objective, segments, temperature)
+        objective.center = center
         random_state = check_random_state(self.random_state)
         best: Minimum | None = None
         for _ in range(self.n_init):
-            start = first_parameters(objective, segments, temperature, random_state)
+            start = center + FIRST_NOISE * random_state.normal(size=len(center))
             found = minimize(
                 objective,
                 start,

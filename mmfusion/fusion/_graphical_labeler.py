@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral, Real
 from typing import Any, Self
 
@@ -35,6 +34,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._known_labels import KNOWN_LABELS, KnownLabels, with_known_labels
 from mmfusion.fusion._sequence_labeler import (
@@ -307,11 +307,10 @@ class HMMLabeler(
         )
         del model.emission.emissions[KNOWN_LABELS]
         if not (history.converged or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"{type(self).__name__} has not converged after max_iter="
                 f"{self.max_iter} iterations; raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.objective_history_ = history.objective
         self.n_iter_ = len(history.objective)

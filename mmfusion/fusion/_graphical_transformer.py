@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Integral, Real
 from typing import Any, Self
@@ -31,6 +30,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import is_multimodal
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.fusion._graphical_couplings import (
     CouplingOptions,
@@ -347,11 +347,10 @@ class HMMTransformer(
         self.n_iter_ = len(best.history.objective)
         self._set_parameters()
         if not (self.converged_ or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"the fit did not converge in max_iter={self.max_iter} iterations; "
                 "raise max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         progress.finish()
         return self

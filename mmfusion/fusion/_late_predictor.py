@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -14,9 +13,8 @@ from sklearn.utils.metadata_routing import MetadataRouter
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._accepted_cells import accepted_cells
-from mmfusion._blocks import is_sequences, of_samples, over_all_samples
+from mmfusion._blocks import of_samples, over_all_samples
 from mmfusion._columns import SEPARATOR
-from mmfusion._numbers import holds_nan
 from mmfusion._options import weights_by_modality
 from mmfusion._progress import FitProgress
 from mmfusion._row_chunks import by_row_chunks
@@ -36,6 +34,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import PerModalityParams
 from mmfusion.fusion._branch import (
     Branch,
@@ -56,15 +55,14 @@ from mmfusion.fusion._predictor import (
     TrainingData,
     nan_unless_observed,
 )
+from mmfusion.fusion._reference_samples import (
+    fit_references,
+    refuse_without_distances,
+)
 from mmfusion.fusion.combination._opinion_pools import stacking_features
 from mmfusion.fusion.combination._predictor_weights import normalised_weights
-from mmfusion.fusion.combination._sample_weights import (
-    ReferenceSamples,
-    fit_reference,
-)
+from mmfusion.fusion.combination._sample_weights import ReferenceSamples
 from mmfusion.modalities import Modalities
-
-N_REFERENCE_SAMPLES = 2000  # at most, to which distances are measured
 
 LATE_PREDICTOR_CONSTRAINTS: dict = {
     "estimator": [HasMethods(["fit", "predict"]), dict, None],
@@ -238,14 +236,12 @@ class LateFusionPredictor(
         held_out = gather_held_out(predicted, folds, shape, self._target.prior)
         unseen = held_out.unseen.any(axis=1)
         if unseen.any():
-            warnings.warn(
+            warn_user(
                 f"{int(unseen.sum())} of {len(y)} samples are held out from training "
                 "samples without their class (classes "
                 f"{np.unique(y[unseen]).tolist()}); calibration, weights and the final "
                 "estimator do not learn from their predictions. Give fewer folds, or "
                 "cv that keeps every class in training",
-                UserWarning,
-                stacklevel=4,
             )
         return held_out
 
@@ -349,37 +345,11 @@ class LateFusionPredictor(
         """Measure distances within `fit`, for ``sample_weighting`` by distances."""
         if self.sample_weighting not in ("conformal", "distance"):
             return None
-        self._refuse_without_distances(data.frame)
+        refuse_without_distances(
+            data.frame, self.sample_weighting, self._layout.as_given
+        )
         rng = np.random.default_rng(draw_seed(self.random_state) or 0)
-        references = []
-        for branch in self._branches:
-            rows = np.flatnonzero(branch.observed(data.frame))
-            if len(rows) > N_REFERENCE_SAMPLES:
-                rows = np.sort(rng.choice(rows, N_REFERENCE_SAMPLES, replace=False))
-            matrix = branch.transform(data.frame[rows], np.ones(len(rows), dtype=bool))
-            weight = data.sample_weight
-            weight = None if weight is None else weight[rows]
-            references.append(fit_reference(matrix, weight))
-        return references
-
-    def _refuse_without_distances(self, frame: Modalities) -> None:
-        """Raise an error for modalities without distances: text, and cells of NaN."""
-        for name, block, observed in zip(
-            frame.names, frame.blocks, frame.observed.T, strict=True
-        ):
-            if is_sequences(block):
-                raise ValueError(
-                    f"sample_weighting={self.sample_weighting!r} measures distances of "
-                    f"rows, but modality {name!r} holds sequences; make a table of "
-                    "them before, by SequencePooling or SequenceResampler, or give "
-                    "sample_weighting=None"
-                )
-            if name in self._layout.as_given or holds_nan(of_samples(block, observed)):
-                raise ValueError(
-                    f"sample_weighting={self.sample_weighting!r} measures distances, "
-                    f"but modality {name!r} holds text, categories or NaN; encode and "
-                    "impute it before, by PerModality, or give sample_weighting=None"
-                )
+        return fit_references(self._branches, data.frame, data.sample_weight, rng)
 
     # Prediction
 

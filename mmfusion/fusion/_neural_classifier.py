@@ -56,8 +56,8 @@ class NeuralFusionClassifier(
 
     Parameters
     ----------
-    fusion : {'gated', 'concat', 'mean', 'attention', 'low_rank', 'tensor', 'late'}, \
-            Module or callable, default='gated'
+    fusion : {'gated', 'concat', 'mean', 'attention', 'low_rank', 'tensor', 'late', \
+            'cross_attention'}, Module or callable, default='gated'
         Fusion of the latents z_v of a sample, with flags o of what is observed.
 
         - 'gated': ``sum_v g_v * tanh(W_v z_v)`` with gates g_v that depend on all
@@ -69,12 +69,20 @@ class NeuralFusionClassifier(
           and 'tensor': a layer of all products (Zadeh et al. 2017), where y is an
           interaction of modalities;
         - 'late': mean of the predictions by each modality, trained apart;
+        - 'cross_attention': the frames of each sequence attend to those of the others,
+          by content and time (Tsai et al. 2019, with a learned penalty on time
+          differences), and are pooled and fused as in 'gated';
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a
           factory, called with V and w, that returns one.
-    encoders : sequence of int, int, Module, callable, dict or list, default=(64, 64)
+    encoders : sequence of int, int, str, Module, callable, dict or list, default=None
         Encoder of each modality, see `EAMCClusterer`; here without ReLU after the last
-        layer. The last width is that of the latents.
+        layer. The last width is that of the latents. Of sequences, widths are those of
+        layers of every frame; 'conv' is two convolutions over 5 frames, 'gru' and
+        'lstm' a recurrent layer in both directions, each of width 64 unless widths
+        follow, as in ``("conv", 32, 32)``; and a module takes frames of shape (m, T, d)
+        and a tensor of bool of shape (m, T) of which are observed, and returns frames.
+        None is (64, 64) for tables and images, and 'conv' for sequences.
     dropout : float, default=0.3
         Probability with which a unit of the latents, and of the fused latents, is set
         to 0 in training.
@@ -90,7 +98,8 @@ class NeuralFusionClassifier(
         Weights of the classes in the loss.
     calibration : {'temperature'} or None, default=None
         'temperature' divides the logits by a number that makes the held-out samples
-        of `validation_fraction` most likely.
+        of `validation_fraction` most likely, and one more of which all classes are
+        equally likely, so that it does not tend to 0 where all are predicted right.
     n_members : int, default=4
         Number of networks whose predictions are averaged. They are trained at once,
         as products of batches, for little more than the time of one.
@@ -110,6 +119,16 @@ class NeuralFusionClassifier(
         clip_norm=5.0, selection_every=0`` (1 with a `validation_fraction`), and AdamW
         with ``weight_decay=0.01``; 'auto' is 15 epochs or 400 batches, whichever is
         more. There is no pretraining and there are no discriminators.
+    times : int, str or dict, default=None
+        Feature of the frames of sequences that is their clock, by its position, such as
+        -1, or its name; with ``fusion='cross_attention'`` only, where the clock is no
+        feature then. None spreads the frames of each sequence evenly from 0 to 1.
+    time_penalty : bool, default=True
+        Whether the attention of 'cross_attention' has a learned penalty on squared time
+        differences. Otherwise it is by content alone.
+    window : float, default=None
+        Largest time difference of frames that 'cross_attention' compares, in units of
+        the clock. It bounds the memory of long sequences; None compares all.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -137,6 +156,9 @@ class NeuralFusionClassifier(
         Loss of the held-out samples, or of all, after training.
     init_scores_ : list of float
         The same, in a list.
+    clock_offsets_ : dict of (str, str) to float
+        Learned offsets of clocks, with ``fusion='cross_attention'`` and `times`: how
+        much later that of the first modality of a pair is than that of the second.
     n_modalities_in_ : int
         Number of modalities seen in `fit`.
     modality_names_in_ : ndarray of str of shape (n_modalities,)
@@ -171,6 +193,9 @@ class NeuralFusionClassifier(
     Liu, Z. et al. (2018). Efficient low-rank multimodal fusion with modality-specific
     factors. ACL, 2247-2256.
 
+    Tsai, Y.-H. H. et al. (2019). Multimodal transformer for unaligned multimodal
+    language sequences. ACL, 6558-6569.
+
     Zadeh, A. et al. (2017). Tensor fusion network for multimodal sentiment analysis.
     EMNLP, 1103-1114.
 
@@ -188,7 +213,7 @@ class NeuralFusionClassifier(
     (5, 2)
     """
 
-    _network_attributes = ("_prior", "_label_dtype")
+    _network_attributes = ("_prior", "_label_dtype", "_clocks")
     _parameter_constraints = {
         **NeuralFusionPredictor._parameter_constraints,
         "class_weight": [dict, StrOptions({"balanced"}), None],
@@ -199,7 +224,7 @@ class NeuralFusionClassifier(
         self,
         fusion: FusionLike = "gated",
         *,
-        encoders: EncodersLike = (64, 64),
+        encoders: EncodersLike = None,
         dropout: float = 0.3,
         modality_loss_weight: float = 0.3,
         modality_dropout: float = 0.3,
@@ -211,6 +236,9 @@ class NeuralFusionClassifier(
         scaling: ByModality[str | None] = "standard",
         on_empty: str = "prior",
         trainer: Trainer | None = None,
+        times: ByModality[int | str | None] = None,
+        time_penalty: bool = True,
+        window: float | None = None,
         modalities: ColumnSpecLike = None,
         random_state: RandomStateLike = None,
     ) -> None:
@@ -227,6 +255,9 @@ class NeuralFusionClassifier(
         self.scaling = scaling
         self.on_empty = on_empty
         self.trainer = trainer
+        self.times = times
+        self.time_penalty = time_penalty
+        self.window = window
         self.modalities = modalities
         self.random_state = random_state
 
@@ -360,12 +391,13 @@ class NeuralFusionClassifier(
                 outputs = net.module_(batch.inputs, batch.observed)
                 logits.append(outputs.logits.double())
         outputs, weights = torch.cat(logits), targets.weights.double()
+        task = cast(ClassTask | LabelTask, self._task)
 
         def loss(log_temperature: float) -> float:
-            losses = self._task.losses(
-                outputs / math.exp(log_temperature), targets.values
-            )
-            return float((losses * weights).sum())
+            scaled = outputs / math.exp(log_temperature)
+            losses = task.losses(scaled, targets.values)
+            unknown = task.losses_of_unknown(scaled) / len(scaled)
+            return float(((losses + unknown) * weights).sum())
 
         found = minimize_scalar(loss, bounds=LOG_TEMPERATURES, method="bounded")
         self.temperature_ = math.exp(found.x)

@@ -18,12 +18,14 @@ from torch import Tensor, nn
 
 from mmfusion._sklearn_compat import Interval, StrOptions
 from mmfusion._typing import ModalitiesLike
-from mmfusion._validation import validate_sample_weight
+from mmfusion._validation import ModalityTags, validate_sample_weight
+from mmfusion.fusion._neural_sequences import SequencesMixin
 from mmfusion.modalities import Modalities
+from mmfusion.nn._cross_attention import CrossAttentionNetwork
 from mmfusion.nn._data import Batches, Rows, Targets
-from mmfusion.nn._encoders import check_common_width, make_member_encoder
-from mmfusion.nn._estimator import DeepEstimator
+from mmfusion.nn._encoders import check_common_width
 from mmfusion.nn._isolation import isolated
+from mmfusion.nn._member_encoders import make_member_encoder
 from mmfusion.nn._members import redrawn
 from mmfusion.nn._net import Phase
 from mmfusion.nn._network import FusionNetwork
@@ -34,7 +36,7 @@ from mmfusion.nn._prediction import (
 )
 from mmfusion.nn._tasks import Task
 from mmfusion.nn._trainer import TrainingSettings, auto_epochs
-from mmfusion.nn.fusions import FUSIONS, Fusion, MemberFusions
+from mmfusion.nn.fusions import FUSIONS, CrossAttentionFusion, Fusion, MemberFusions
 
 PREDICTOR_BATCH_SIZE = 64
 FEWEST_EPOCHS = 15
@@ -45,7 +47,7 @@ _WEIGHT = Interval(Real, 0, None, closed="left")
 FusionLike = str | nn.Module | Callable[[int, int], nn.Module]
 
 
-class NeuralFusionPredictor(DeepEstimator):
+class NeuralFusionPredictor(SequencesMixin):
     """Base of estimators that predict y by a network of several modalities.
 
     A subclass encodes the target in `_encode_target`, and reads predictions.
@@ -76,8 +78,9 @@ class NeuralFusionPredictor(DeepEstimator):
     _selection_criteria = ("total",)
 
     _parameter_constraints = {
-        **DeepEstimator._parameter_constraints,
-        "fusion": [StrOptions(set(FUSIONS)), callable],
+        **SequencesMixin._parameter_constraints,
+        "fusion": [StrOptions({*FUSIONS, "cross_attention"}), callable],
+        "encoders": [None, Integral, str, list, tuple, dict, callable],
         "dropout": [_SHARE],
         "modality_loss_weight": [_WEIGHT],
         "modality_dropout": [_SHARE],
@@ -204,12 +207,15 @@ class NeuralFusionPredictor(DeepEstimator):
 
     def _make_network(self, encoders: list[nn.Module], width: int) -> FusionNetwork:
         fusion, fused_width = self._make_fusion(len(encoders), width // self.n_members)
-        return PredictionNetwork(
-            encoders, fusion, fused_width, self._task, float(self.dropout)
-        )
+        parts = encoders, fusion, fused_width, self._task, float(self.dropout)
+        if self._attends:
+            return CrossAttentionNetwork(*parts, self._attention_options())
+        return PredictionNetwork(*parts)
 
     def _make_fusion(self, n_modalities: int, width: int) -> tuple[Fusion, int]:
         n_members, given = int(self.n_members), self.fusion
+        if self._attends:
+            return CrossAttentionFusion(n_modalities, n_members, width), width
         if isinstance(given, str):
             return FUSIONS[given](n_modalities, n_members, width), width
         if isinstance(given, nn.Module):
@@ -244,6 +250,9 @@ class NeuralFusionPredictor(DeepEstimator):
             return read(self._task.average(by_member, equal)).movedim(0, 1)
 
         return self._collect_by_modality(X, of_modalities)  # type: ignore[arg-type]
+
+    def __modality_tags__(self) -> ModalityTags:
+        return replace(super().__modality_tags__(), sequences="beside_images")
 
     @isolated()
     def modality_gates(self, X: ModalitiesLike) -> np.ndarray:

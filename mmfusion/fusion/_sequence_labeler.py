@@ -22,6 +22,7 @@ from mmfusion._validation import (
     row_labels,
     validate_sample_weight,
 )
+from mmfusion.fusion._token_features import with_tokens
 from mmfusion.graphical._clock import Frames
 from mmfusion.modalities import Modalities
 
@@ -81,7 +82,7 @@ class SequenceLabelerMixin:
         float
             The share.
         """
-        frame = as_modalities(X)
+        frame = as_modalities(with_tokens(X))
         labels = row_labels(X)
         check_row_labels(labels, y, "y")
         check_row_labels(labels, sample_weight, "sample_weight")
@@ -217,6 +218,8 @@ def frame_labels(y: Any, frame: Modalities, estimator: str) -> list[np.ndarray]:
 
 
 def _labels_of_sample(element: Any, what: str) -> np.ndarray:
+    if type(element) is np.ndarray and element.ndim == 1 and element.dtype.kind in "iu":
+        return element  # integers need no check, which takes long for many samples
     if element is None:
         raise ValueError(
             f"{what} is None; leave out samples without labels, or label their frames"

@@ -133,7 +133,7 @@ class SingleModalityClusterer(
     _estimator_methods = ("fit_predict",)
     _kind = None  # mixtures cluster too, and are density estimators
     _frame_scaling: Scaling | None = None  # of a fitted clusterer of sequences
-    _make_default_estimator = FusionClustererMixin._make_default_estimator
+    _make_default_estimator = staticmethod(FusionClustererMixin._make_default_estimator)
 
     _parameter_constraints: dict = {
         "modality": [str, INTEGER],

@@ -122,6 +122,34 @@ def frames_on_clock(
     return Frames(offsets, modalities)
 
 
+def frames_of_clock(name: str, sequences: Sequence[np.ndarray]) -> Frames:
+    """Return the frames of a modality on its own clock, without any other modality.
+
+    Parameters
+    ----------
+    name : str
+        The modality.
+    sequences : sequence of ndarray of shape (n_frames, n_features)
+        Its sequences, none of them empty.
+
+    Returns
+    -------
+    Frames
+        As `frames_on_clock`, which does more for each sample.
+    """
+    values = _frames_in_a_row(list(sequences))
+    offsets = np.cumsum([0, *map(len, sequences)], dtype=np.int64)
+    return Frames(offsets, {name: ModalityFrames(values)})
+
+
+def _frames_in_a_row(sequences: list[np.ndarray]) -> np.ndarray:
+    """Concatenate sequences of numbers as float64, or of other values as they are."""
+    values = np.concatenate(sequences)
+    if values.dtype == object:
+        return values
+    return np.ascontiguousarray(values, dtype=np.float64)
+
+
 def _option(option: str | Mapping[str, str], name: str, default: str) -> str:
     return option if isinstance(option, str) else option.get(name, default)
 
@@ -219,8 +247,7 @@ def _joined(
     n_steps: int,
     rate: str,
 ) -> ModalityFrames:
-    values = np.concatenate([frames for frames, _, _ in placed])
-    values = np.ascontiguousarray(values, dtype=np.float64)
+    values = _frames_in_a_row([frames for frames, _, _ in placed])
     steps = np.concatenate(
         [own + start for (_, own, _), start in zip(placed, starts, strict=True)]
     )

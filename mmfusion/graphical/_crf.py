@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, TypeAlias
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import sparse
 
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
 from mmfusion.graphical._inference import scaled_posteriors
+from mmfusion.graphical._label_batches import Design, LabelBatches
 from mmfusion.graphical._lbfgs import count_parameters, split_parameters
 
 # of features, below which later frames count as independent
 LEAST_CORRELATION = 0.05
-
-Design: TypeAlias = "np.ndarray | sparse.csr_array"
 
 
 class Boundaries(NamedTuple):
@@ -220,17 +219,19 @@ class CRFObjective:
             (n_labels,),
             (n_labels,),
         ]
-        self._transposed = data.design.T
-        if sparse.issparse(data.design):
-            self._transposed = sparse.csr_array(data.design.T)
         self._edges = edge_labels(graph)
-        self._is_first = np.zeros(len(data.codes), dtype=bool)
         lengths = np.diff(data.offsets)
         self._first = data.offsets[:-1][lengths > 0]
         self._last = data.offsets[1:][lengths > 0] - 1
-        self._is_first[self._first] = True
-        self._by_frame = np.repeat(data.weight, lengths)[:, None]
-        self._observed = self._observed_counts()
+        self._weight = C * data.weight
+        self._by_frame = np.repeat(self._weight, lengths)
+        self._observed: CRFParameters | None = None
+        self._batches: LabelBatches | None = None
+        has_all_edges = len(graph.emits) == n_labels and len(graph.src) == n_labels**2
+        if has_all_edges and LabelBatches.suit(data.offsets, n_labels):
+            self._batches = LabelBatches(
+                data.design, data.offsets, self._weight, n_labels, n_jobs
+            )
 
     @property
     def n_parameters(self) -> int:
@@ -243,23 +244,27 @@ class CRFObjective:
 
     def _observed_counts(self) -> CRFParameters:
         """Compute the derivative of the scores of the known labels."""
-        codes, weight = self.data.codes, self._by_frame[:, 0]
-        labels = np.zeros((len(codes), self._shapes[1][0]))
-        labels[np.arange(len(codes)), codes] = weight
+        codes, n_labels, weight = self.data.codes, self._shapes[1][0], self._by_frame
+        frames = np.arange(len(codes))
+        labels = sparse.csr_array(
+            (weight, (frames, codes)), shape=(len(codes), n_labels)
+        )
         transitions = np.zeros(self._shapes[2])
-        later = np.flatnonzero(~self._is_first)
+        later = np.delete(frames, self._first)
         np.add.at(transitions, (codes[later - 1], codes[later]), weight[later])
         return self._counts(labels, transitions)
 
-    def _counts(self, labels: np.ndarray, transitions: np.ndarray) -> CRFParameters:
+    def _counts(
+        self, labels: np.ndarray | sparse.csr_array, transitions: np.ndarray
+    ) -> CRFParameters:
         """Compute sums of features from weights of labels and of transitions."""
-        none = np.zeros(self._shapes[1])
+        sums: Any = (labels.T @ self.data.design).T
         return CRFParameters(
-            np.asarray(self._transposed @ labels),
-            labels.sum(axis=0) if self._has_intercept else none,
+            sums.toarray() if sparse.issparse(sums) else np.asarray(sums),
+            labels.sum(axis=0),
             transitions,
-            labels[self._first].sum(axis=0) if self._has_boundaries else none,
-            labels[self._last].sum(axis=0) if self._has_boundaries else none,
+            labels[self._first].sum(axis=0),
+            labels[self._last].sum(axis=0),
         )
 
     def __call__(self, theta: np.ndarray) -> tuple[float, np.ndarray]:
@@ -277,35 +282,56 @@ class CRFObjective:
         gradient : ndarray of shape (n_parameters,)
             Its gradient.
         """
-        own, data = self.parameters(theta), self.data
+        own, gradient = self.parameters(theta), theta.copy()
+        grown = self.parameters(gradient)
+        grown.intercept[:] = 0
+        value = 0.5 * float(gradient @ gradient)
+        loss, counts = self._loss(own)
+        for sums, count in zip(grown, counts, strict=True):
+            sums += count
+        if not self._has_intercept:
+            grown.intercept[:] = 0
+        if not self._has_boundaries:
+            grown.start[:] = grown.end[:] = 0
+        return value + loss, gradient
+
+    def _loss(self, own: CRFParameters) -> tuple[float, CRFParameters]:
+        """Compute the negative log-likelihood, and its derivative."""
+        if self._observed is None:
+            self._observed = self._observed_counts()
+        loss, counts = self._expected_counts(own)
+        for part, count, observed in zip(own, counts, self._observed, strict=True):
+            loss -= float(np.vdot(observed, part))
+            count -= observed
+        return loss, counts
+
+    def _expected_counts(
+        self, own: CRFParameters, forbidden: np.ndarray | None = None
+    ) -> tuple[float, CRFParameters]:
+        """Compute the logarithm of the sum over all labels, and its derivative.
+
+        `forbidden` are those that the sum leaves out, of shape (n_labels, n_frames).
+        """
+        graph = scored_graph(self.graph, own)
+        if self._batches is not None:
+            found = self._batches.counts(graph, own.coef, own.intercept, forbidden)
+            if found is not None:
+                return found[0], CRFParameters(*found[1])
+        scores = label_scores(self.data.design, own)
+        if forbidden is not None:
+            scores[forbidden.T] = -np.inf
         chain = scaled_posteriors(
-            scored_graph(self.graph, own),
-            label_scores(data.design, own),
-            data.offsets,
-            sample_weight=data.weight,
+            graph,
+            scores,
+            self.data.offsets,
+            sample_weight=self._weight,
             n_jobs=self.n_jobs,
-        )
-        observed = self._observed
-        score = sum(
-            float(np.vdot(count, part))
-            for count, part in zip(observed, own, strict=True)
         )
         transitions = np.zeros(self._shapes[2])
         np.add.at(transitions, self._edges, chain.edge_counts)
-        posteriors = chain.posteriors
-        assert posteriors is not None
-        expected = self._counts(posteriors, transitions)
-        gradient = np.concatenate(
-            [
-                (self.C * (e - o)).ravel()
-                for e, o in zip(expected, observed, strict=True)
-            ]
-        )
-        penalised = self.parameters(theta.copy())
-        penalised.intercept[:] = 0
-        flat = np.concatenate([part.ravel() for part in penalised])
-        value = self.C * (float(data.weight @ chain.log_likelihoods) - score)
-        return value + 0.5 * float(flat @ flat), gradient + flat
+        assert chain.posteriors is not None
+        value = float(self._weight @ chain.log_likelihoods)
+        return value, self._counts(chain.posteriors, transitions)
 
 
 def count_dependent_frames(data: LabelledFrames) -> float:

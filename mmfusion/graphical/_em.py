@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Mapping
 from functools import singledispatch
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion._progress import OnStep, go_on
+from mmfusion._warnings import warn_user
 from mmfusion.graphical._clock import Frames
 from mmfusion.graphical._graph import ChainGraph, destinations
 from mmfusion.graphical._inference import expected_counts, viterbi
@@ -34,6 +37,20 @@ class EMHistory(NamedTuple):
 
     objective: np.ndarray
     converged: bool
+
+
+def warn_of_unfinished(
+    converged: Mapping[str, bool], max_iter: int, tol: float
+) -> None:
+    """Warn of the first of several fits that has not converged, named by its key."""
+    unfinished = [name for name, has_ended in converged.items() if not has_ended]
+    if unfinished:
+        warn_user(
+            f"after max_iter={max_iter} iterations the objective of "
+            f"{unfinished[0]!r} still increases by more than tol={tol} per frame; "
+            "raise max_iter or tol",
+            ConvergenceWarning,
+        )
 
 
 @singledispatch

@@ -10,14 +10,14 @@ import numpy as np
 from scipy import sparse
 from scipy.special import logsumexp
 
-from mmfusion.graphical._crf import Design
 from mmfusion.graphical._graph import ChainGraph, graph_from_edges
 from mmfusion.graphical._inference import chain_log_likelihood, scaled_posteriors
+from mmfusion.graphical._label_batches import Design
 from mmfusion.graphical._lbfgs import count_parameters, split_parameters
 
 LINKINGS = ("shared", "linked", "coupled")
 LARGEST_JOINT_STATES = 64  # of the product of all chains of a class
-FIRST_NOISE = 0.01  # deviation of the noise on the first parameters
+PRIOR_COUNT = 0.1  # of each transition and first state, beside those that are counted
 LEAST_VARIANCE = 1e-2  # inside states, where features have variance 1
 
 
@@ -122,10 +122,11 @@ class HiddenCRFObjective:
     r"""Penalised negative log-likelihood of classes, given the frames.
 
     .. math:: C \sum_i w_i \left(\log \sum_c Z_c(x_i) - \log Z_{y_i}(x_i)\right)
-              + \frac{1}{2} \|\theta\|^2
+              + \frac{1}{2} \|\theta - \theta_0\|^2
 
     with the sum Z of a class over its sequences of states. Scores of the classes are
-    not penalised.
+    not penalised. The parameters :math:`\theta_0`, the attribute `center`, are 0 until
+    they are set.
 
     Parameters
     ----------
@@ -151,6 +152,7 @@ class HiddenCRFObjective:
     ) -> None:
         self.states, self.data, self.n_classes = states, data, n_classes
         self.C, self.n_jobs = C, n_jobs
+        self.center: np.ndarray | float = 0.0
         k, n_chains = states.n_states, len(states.own)
         self._shapes: list[tuple[int, ...]] = [
             *((design.shape[1], n_classes * k) for design in data.designs),
@@ -215,7 +217,7 @@ class HiddenCRFObjective:
         for v, counts in enumerate(by_chain):
             grown.coef[v][:] = self._transposed[v] @ counts
             grown.intercepts[v] = counts.sum(axis=0)
-        flat = theta.copy()
+        flat = theta - self.center
         self.parameters(flat).classes[:] = 0
         return self.C * loss + 0.5 * float(flat @ flat), gradient + flat
 
@@ -373,17 +375,14 @@ def hidden_class_scores(
     return parameters.classes + np.column_stack(found)
 
 
-def first_parameters(
-    objective: HiddenCRFObjective,
-    segments: np.ndarray,
-    temperature: float,
-    rng: np.random.RandomState,
+def generative_parameters(
+    objective: HiddenCRFObjective, segments: np.ndarray, temperature: float
 ) -> np.ndarray:
-    """Compute weights of Gaussian states that divide sequences into equal segments.
+    """Compute weights by which scores are the logarithms of a generative model.
 
-    Densities with the variances of all states are linear in the features, so that their
-    logarithms are scores. They are divided by a temperature, since frames depend on one
-    another.
+    Its states are equal segments of the sequences, and have Gaussian densities with the
+    same variances, whose logarithms are linear in the features. They are divided by a
+    temperature, since frames depend on one another. Chains are independent.
 
     Parameters
     ----------
@@ -393,8 +392,6 @@ def first_parameters(
         Number of the segment of each frame.
     temperature : float
         The temperature.
-    rng : RandomState
-        Generator of the noise, which makes states differ.
 
     Returns
     -------
@@ -402,11 +399,11 @@ def first_parameters(
         The parameters.
     """
     data, k = objective.data, objective.states.n_states
-    theta = FIRST_NOISE * rng.normal(size=objective.n_parameters)
+    theta = np.zeros(objective.n_parameters)
     own = objective.parameters(theta)
     lengths = np.diff(data.offsets)
-    states = np.repeat(data.codes, lengths) * k + segments
-    weight = np.repeat(data.weight, lengths)
+    by_frame = np.repeat(data.codes, lengths)
+    states, weight = by_frame * k + segments, np.repeat(data.weight, lengths)
     members = sparse.csr_array(
         (weight, (states, np.arange(len(states)))),
         shape=(objective.n_classes * k, len(states)),
@@ -421,7 +418,30 @@ def first_parameters(
         inside = weight @ square - (totals * means**2).sum(axis=0)
         variances = np.asarray(inside).ravel() / totals.sum()
         variances = np.maximum(variances, LEAST_VARIANCE)
-        own.coef[v][:] += (means / variances).T / temperature
-        own.intercepts[v] += -0.5 * (means**2 / variances).sum(axis=1) / temperature
-    own.classes[:] = 0
+        own.coef[v][:] = (means / variances).T / temperature
+        own.intercepts[v] = -0.5 * (means**2 / variances).sum(axis=1) / temperature
+    _write_transitions(objective, own, segments, by_frame, weight)
     return theta
+
+
+def _write_transitions(
+    objective: HiddenCRFObjective,
+    own: HiddenParameters,
+    segments: np.ndarray,
+    codes: np.ndarray,
+    weight: np.ndarray,
+) -> None:
+    """Write log-probabilities of the next and of the first segments by class."""
+    states, data = objective.states, objective.data
+    n_classes, k = objective.n_classes, states.n_states
+    starts = data.offsets[:-1][np.diff(data.offsets) > 0]
+    later = np.delete(np.arange(len(codes)), starts)
+    counts = np.full((n_classes, k, k), PRIOR_COUNT)
+    np.add.at(
+        counts, (codes[later], segments[later - 1], segments[later]), weight[later]
+    )
+    own.transitions[: len(states.own)] = np.log(counts / counts.sum(2, keepdims=True))
+    first = np.full((n_classes, k), PRIOR_COUNT)
+    np.add.at(first, (codes[starts], segments[starts]), weight[starts])
+    by_state = np.log(first / first.sum(axis=1, keepdims=True))
+    own.start[:] = by_state[:, states.own].sum(axis=1)

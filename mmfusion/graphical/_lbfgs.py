@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from mmfusion._progress import OnStep, go_on
 
@@ -18,6 +19,7 @@ MAX_TRIALS = 40  # steps of one line search
 DECREASE_OF_TOL = 1e-4
 
 Shapes = Sequence[tuple[int, ...]]
+_End = tuple[float, float, float]  # of a step: its size, the value and slope there
 Objective = Callable[[np.ndarray], tuple[float, np.ndarray]]
 
 
@@ -105,7 +107,7 @@ def minimize(
 
     References
     ----------
-    Nocedal, J. and Wright, S. J. (2006). Numerical optimization, algorithms 3.5 and
+    Nocedal, J. and Wright, S. J. (2006). Numerical optimization, algorithms 3.6 and
     7.4. Springer.
     """
     point = _Point(start, *objective(start))
@@ -146,36 +148,54 @@ def _direction(
     factors = []
     for step, change, curvature in reversed(pairs):
         factor = float(step @ direction) / curvature
-        direction -= factor * change
+        daxpy(change, direction, a=-factor)  # in place, without another array
         factors.append(factor)
     if pairs:
         _, change, curvature = pairs[-1]
         direction *= curvature / float(change @ change)
     for (step, change, curvature), factor in zip(pairs, reversed(factors), strict=True):
-        direction += (factor - float(change @ direction) / curvature) * step
+        daxpy(step, direction, a=factor - float(change @ direction) / curvature)
     return direction
 
 
 def _line_search(
     objective: Objective, point: _Point, direction: np.ndarray, is_first: bool
 ) -> _Point | None:
-    """Find a step with the weak Wolfe conditions by bisection; None without one."""
+    """Find a step with the weak Wolfe conditions; None without one."""
     slope = float(point.gradient @ direction)
     if not slope < 0:
         return None
-    size, low, high = 1.0, 0.0, np.inf
+    size, best = 1.0, None
     if is_first:  # the gradient has no scale
         size = min(1.0, 1.0 / float(np.linalg.norm(direction)))
-    best: _Point | None = None
+    low, high = (0.0, point.value, slope), (np.inf, np.inf, np.nan)
     for _ in range(MAX_TRIALS):
         x = point.x + size * direction
         trial = _Point(x, *objective(x))
         bound = point.value + SUFFICIENT_DECREASE * size * slope
+        end = size, trial.value, float(trial.gradient @ direction)
         if not trial.value <= bound:  # so that NaN is too far, too
-            high = size
-        elif float(trial.gradient @ direction) < CURVATURE * slope:
-            low, best = size, trial
+            high = end
+        elif end[2] < CURVATURE * slope:
+            low, best = end, trial
         else:
             return trial
-        size = 2 * low if np.isinf(high) else (low + high) / 2
+        size = 2 * low[0] if np.isinf(high[0]) else _between(low, high)
     return best
+
+
+def _between(low: _End, high: _End) -> float:
+    """Return the minimum of the cubic with the values and slopes of two steps.
+
+    It is at least a tenth of their distance from both.
+    """
+    (a, value, slope), (b, later, later_slope) = low, high
+    fraction = 0.5
+    if np.isfinite(later) and np.isfinite(later_slope):
+        mean = slope + later_slope - 3 * (later - value) / (b - a)
+        root = mean**2 - slope * later_slope
+        if root >= 0:
+            part = later_slope - slope + 2 * np.sqrt(root)
+            if part != 0:
+                fraction = 1 - (later_slope + np.sqrt(root) - mean) / part
+    return float(a + min(max(fraction, 0.1), 0.9) * (b - a))

@@ -21,10 +21,6 @@ from mmfusion.graphical._exponents import (
 )
 
 BEFORE = 2  # zeros before the states of a row
-# of rows of plain numbers, in which the state of a path has the value 1
-SMALLEST = 2.0**-1000
-LARGEST = 2.0**900
-LARGEST_WEIGHT = 2.0**100
 
 
 class StepArrays(NamedTuple):
@@ -54,6 +50,16 @@ class StepArrays(NamedTuple):
     lo: np.ndarray
     hi: np.ndarray
     stride: int
+
+    def longer(self, n_states: int) -> StepArrays:
+        """Return a copy with more states, which no path reaches."""
+        own = (self.emits, self.stay, self.move, self.skip, self.start, self.end)
+        emits, stay, move, skip, start, end = (
+            np.concatenate([values, np.zeros(n_states, values.dtype)]) for values in own
+        )
+        return self._replace(
+            emits=emits, stay=stay, move=move, skip=skip, start=start, end=end
+        )
 
 
 @jit
@@ -198,63 +204,3 @@ def backward_rows(arrays, emissions, emissions_e, n_columns, first, stop, alpha,
             later[new + s], later_e[new + s] = 0.0, EXPONENT_OF_ZERO
         for s in range(lo[max(t - 1, 0)], lo[t]):
             later[new + s], later_e[new + s] = 0.0, EXPONENT_OF_ZERO
-
-
-@jit
-def scaled_forward(arrays, weights, n_columns, states, old, new, logs):
-    """Write the logarithms of alpha on a path; return whether plain numbers do.
-
-    `weights` are the emission weights divided by those of the path, and rows are scaled
-    so that the path has the value 1. What is below `SMALLEST` is lost. It could count
-    only if the other direction had a value above `LARGEST`, where this ends.
-    """
-    emits, stay, move, skip = arrays.emits, arrays.stay, arrays.move, arrays.skip
-    lo, hi, start = arrays.lo, arrays.hi, arrays.start
-    for t in range(len(lo)):
-        place, low, n_large = t * n_columns, lo[t], 0
-        if t == 0:
-            logs[t] = 0.0
-            for s in range(low, hi[t]):
-                new[s + BEFORE] = start[s] * weights[place + emits[s]]
-        else:
-            scale = 1.0 / old[states[t - 1] + BEFORE]
-            logs[t] = logs[t - 1]
-            for s in range(low, hi[t]):
-                value = old[s + 2] * stay[s] + old[s + 1] * move[s] + old[s] * skip[s]
-                value *= weights[place + emits[s]] * scale
-                n_large += value > LARGEST
-                new[s + BEFORE] = value if value > SMALLEST else 0.0
-        if n_large:
-            return False
-        logs[t] += np.log(new[states[t] + BEFORE])
-        new[low] = new[low + 1] = 0.0
-        old, new = new, old
-    return True
-
-
-@jit
-def scaled_backward(arrays, weights, n_columns, states, old, new, logs):
-    """Write the logarithms of beta on a path; as `scaled_forward`."""
-    emits, stay, move, skip = arrays.emits, arrays.stay, arrays.move, arrays.skip
-    lo, hi, end = arrays.lo, arrays.hi, arrays.end
-    for t in range(len(lo) - 1, -1, -1):
-        place, high, n_large = t * n_columns, hi[t], 0
-        if t == len(lo) - 1:
-            logs[t] = 0.0
-            for s in range(lo[t], high):
-                new[s] = end[s] * weights[place + emits[s]]
-        else:
-            scale = 1.0 / old[states[t + 1]]
-            logs[t] = logs[t + 1]
-            for s in range(lo[t], high):
-                value = old[s] * stay[s] + old[s + 1] * move[s + 1]
-                value += old[s + 2] * skip[s + 2]
-                value *= weights[place + emits[s]] * scale
-                n_large += value > LARGEST
-                new[s] = value if value > SMALLEST else 0.0
-        if n_large:
-            return False
-        logs[t] += np.log(new[states[t]])
-        new[high] = new[high + 1] = 0.0
-        old, new = new, old
-    return True

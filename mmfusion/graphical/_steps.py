@@ -13,17 +13,16 @@ import numpy as np
 
 from mmfusion._memory import check_fits
 from mmfusion.graphical._exponents import EXPONENT_OF_ZERO, LN2, split
+from mmfusion.graphical._step_beams import best_path_in_beam
 from mmfusion.graphical._step_kernels import (
     BEFORE,
-    LARGEST_WEIGHT,
     StepArrays,
     backward_rows,
     best_rows,
     forward_rows,
-    scaled_backward,
-    scaled_forward,
     trace_rows,
 )
+from mmfusion.graphical._step_posteriors import plain_posteriors
 
 CELLS_OF_ROWS = 1 << 19  # of rows of states that are in memory at once
 
@@ -247,13 +246,15 @@ class _BestPaths(_Blocks):
         super().__init__(arrays, table, (-np.inf,))
         a = arrays
         with np.errstate(divide="ignore"):
-            self._logs = [np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)]
+            self.log_weights = [
+                np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)
+            ]
 
     def compute(self, first: int) -> None:
         stop = min(first + self.n_rows, len(self._table))
         logs = self._table[first:stop].ravel()
         best_rows(
-            self.arrays, logs, *self._logs[:4], self._table.shape[1], first, stop,
+            self.arrays, logs, *self.log_weights[:4], self._table.shape[1], first, stop,
             self.rows[0],
         )  # fmt: skip
 
@@ -262,7 +263,7 @@ class _BestPaths(_Blocks):
         if not self.compute_all():
             return None
         own, ends = self.last_states()
-        scores = self.rows[0][own] + self._logs[4][ends]
+        scores = self.rows[0][own] + self.log_weights[4][ends]
         best = int(np.argmax(scores))
         if not np.isfinite(scores[best]):
             return None
@@ -270,7 +271,9 @@ class _BestPaths(_Blocks):
         states[-1] = ends.start + best
         for first in reversed(self.starts):
             begin, stop = self.block(first)
-            trace_rows(self.arrays, *self._logs[:3], begin, stop, self.rows[0], states)
+            trace_rows(
+                self.arrays, *self.log_weights[:3], begin, stop, self.rows[0], states
+            )
         return states, float(scores[best])
 
 
@@ -325,30 +328,15 @@ class _Sums(_Blocks):
 
 
 def _posteriors_of_path(
-    arrays: StepArrays, table: np.ndarray, states: np.ndarray
+    arrays: StepArrays, table: np.ndarray, states: np.ndarray, score: float
 ) -> tuple[np.ndarray, float]:
     """Return the posteriors of a path, and the logarithm of the sum over all paths."""
-    n_columns = table.shape[1]
-    emitted = table[np.arange(len(table)), arrays.emits[states]]
-    with np.errstate(over="ignore"):
-        weights = np.exp(table - emitted[:, None])
-    if weights.max() <= LARGEST_WEIGHT:
-        rows = np.zeros((4, len(arrays.emits) + BEFORE))
-        forward, backward = np.zeros((2, len(table)))
-        own = arrays, weights.ravel(), n_columns, states
-        if scaled_forward(*own, rows[0], rows[1], forward) and scaled_backward(
-            *own, rows[2], rows[3], backward
-        ):
-            # the rows that were written last are those of the last frame
-            last = rows[len(table) % 2]
-            ends = slice(int(arrays.lo[-1]), int(arrays.hi[-1]))
-            shares = last[ends.start + BEFORE : ends.stop + BEFORE] * arrays.end[ends]
-            log_sum = forward[-1] + math.log(shares.sum() / last[states[-1] + BEFORE])
-            posteriors = np.exp(forward + backward - log_sum)
-            return posteriors, float(log_sum + emitted.sum())
-    sums = _Sums(arrays, table)
-    total = sums.total()
-    return sums.backward(total, states=states), _logarithm(*total)
+    found = plain_posteriors(arrays, table, states, score)
+    if found is not None:
+        return found
+    exact = _Sums(arrays, table)
+    total = exact.total()
+    return exact.backward(total, states=states), _logarithm(*total)
 
 
 def _arrays(chain: StepChain, n_frames: int, band: float | None) -> StepArrays:
@@ -370,8 +358,19 @@ def _arrays(chain: StepChain, n_frames: int, band: float | None) -> StepArrays:
     return StepArrays(**padded._asdict(), lo=lo, hi=hi, stride=stride)
 
 
+def _contiguous(table: np.ndarray) -> np.ndarray:
+    """Return a table of float64 or float32 that compiled functions can read."""
+    dtype = np.float32 if table.dtype == np.float32 else np.float64
+    # numba compiles functions of read-only arrays separately
+    return np.require(table, dtype, ["C", "W"])
+
+
 def best_step_path(
-    chain: StepChain, table: np.ndarray, band: float | None = None
+    chain: StepChain,
+    table: np.ndarray,
+    band: float | None = None,
+    *,
+    posteriors: bool = True,
 ) -> StepPath | None:
     """Find the likeliest path, with the posteriors of its states.
 
@@ -383,6 +382,8 @@ def best_step_path(
         Logarithms of the emission weights; finite, or -inf.
     band : float, default=None
         Largest distance of a path from the diagonal, as a share of the states.
+    posteriors : bool, default=True
+        Whether to compute the posteriors and the log-likelihood, which else are NaN.
 
     Returns
     -------
@@ -397,14 +398,54 @@ def best_step_path(
     >>> best_step_path(ctc_chain(np.array([1, 1]), blank=0), table).states
     array([1, 2, 3])
     """
-    logs = np.ascontiguousarray(table, dtype=np.float64)
+    logs = _contiguous(table)
     arrays = _arrays(chain, len(logs), band)
-    found = _BestPaths(arrays, logs).path()
+    if (arrays.hi <= arrays.lo).any():
+        return None
+    paths = _BestPaths(arrays, logs)
+    found = best_path_in_beam(arrays, logs, paths.log_weights) or paths.path()
     if found is None:
         return None
     states, score = found
-    posteriors, log_likelihood = _posteriors_of_path(arrays, logs, states)
-    return StepPath(states, posteriors, score, log_likelihood)
+    if not posteriors:
+        return StepPath(states, np.full(len(states), np.nan), score, math.nan)
+    own, log_likelihood = _posteriors_of_path(arrays, logs, states, score)
+    return StepPath(states, own, score, log_likelihood)
+
+
+def reached_states(chain: StepChain, table: np.ndarray) -> np.ndarray:
+    """Return the last state that a path from the first frame on can be in.
+
+    Parameters
+    ----------
+    chain : StepChain
+        The chain.
+    table : ndarray of shape (n_frames, n_columns)
+        Logarithms of the emission weights.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_reached,)
+        The last state of each frame, before the first one that no path reaches from
+        which the last state can be reached.
+    """
+    arrays = _arrays(chain, len(table), None)
+    n_states, last = len(chain.emits), []
+    possible = chain.start > 0
+    for t in range(len(table)):
+        if t:
+            before = np.concatenate([[False, False], possible])
+            possible = (before[2:] & (chain.stay > 0)) | (
+                before[1:-1] & (chain.move > 0)
+            )
+            possible |= before[:-2] & (chain.skip > 0)
+        possible &= table[t, chain.emits] > -np.inf
+        states = np.arange(n_states)
+        possible &= (states >= arrays.lo[t]) & (states < arrays.hi[t])
+        if not possible.any():
+            break
+        last.append(int(np.flatnonzero(possible)[-1]))
+    return np.array(last, dtype=np.int64)
 
 
 def step_counts(
@@ -426,7 +467,7 @@ def step_counts(
     StepCounts or None
         The counts; None if there is no path in the band.
     """
-    logs = np.ascontiguousarray(table, dtype=np.float64)
+    logs = _contiguous(table)
     sums = _Sums(_arrays(chain, len(logs), band), logs)
     total = sums.total()
     if not total[0] > 0:
@@ -456,7 +497,7 @@ def step_log_likelihood(
     float
         The logarithm; -inf without a path.
     """
-    logs = np.ascontiguousarray(table, dtype=np.float64)
+    logs = _contiguous(table)
     return _logarithm(*_Sums(_arrays(chain, len(logs), band), logs).total())
 
 

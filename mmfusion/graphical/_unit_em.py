@@ -9,13 +9,14 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from mmfusion._progress import OnStep, go_on
-from mmfusion.graphical._clock import Frames, frames_on_clock
+from mmfusion.graphical._clock import Frames, Sample, frames_on_clock
 from mmfusion.graphical._em import EMHistory
 from mmfusion.graphical._initialization import equal_segments, initialize_emission
 from mmfusion.graphical._multimodal_emission import MultimodalEmission
 from mmfusion.graphical._steps import StepChain, StepCounts, step_counts, unit_chain
 
 PRIOR = 0.1  # count of staying and of leaving, added for each state
+LOG_TWO = float(np.log(2))
 CELLS_OF_GROUP = 1 << 22  # of tables of emissions in memory
 
 
@@ -24,15 +25,15 @@ class UnitSequence(NamedTuple):
 
     Parameters
     ----------
-    frames : ndarray of shape (n_frames, n_features)
-        The frames.
+    frames : dict of ndarray of shape (n_frames, n_features)
+        The frames by modality, of those that are observed.
     columns : ndarray of int of shape (n_columns_in_all,)
         Columns of the states of the units, in their order.
     labels : ndarray of int of shape (n_columns_in_all,)
         Label that each of them belongs to.
     """
 
-    frames: np.ndarray
+    frames: Sample
     columns: np.ndarray
     labels: np.ndarray
 
@@ -43,44 +44,58 @@ class UnitModel:
 
     Parameters
     ----------
-    name : str
-        Name of the modality.
     emission : MultimodalEmission
         Densities of the frames, with a column for each state.
-    stay : ndarray of shape (n_columns,)
-        Probability to stay in each state.
+    stay : ndarray of shape (n_columns,) or (n_columns + 1,)
+        Probability to stay in each state. One more is that of a state for anything,
+        whose weight is half of the largest density of a frame.
     silence : int or None
         Column of silence, if there may be any.
+    clock : str, int or None, default=None
+        Modality whose frames are the steps of a sequence, or their number. None is the
+        modality with most frames.
     """
 
-    name: str
     emission: MultimodalEmission
     stay: np.ndarray
     silence: int | None
+    clock: str | int | None = None
 
     def chain(self, sequence: UnitSequence) -> tuple[StepChain, np.ndarray]:
         """Return the chain of a sequence, and the label of each of its states."""
         return unit_chain(sequence.columns, self.stay, self.silence, sequence.labels)
 
-    def log_density(self, sequence: UnitSequence) -> np.ndarray:
-        """Return the emission table of a sequence."""
-        return self.emission.log_density(self._on_clock([sequence]))
+    def log_density(self, sequences: list[UnitSequence]) -> np.ndarray:
+        """Return the emission table of sequences, one after another."""
+        return self._table(self.on_clock(sequences))
 
-    def _on_clock(self, sequences: list[UnitSequence]) -> Frames:
-        return frames_on_clock([{self.name: own.frames} for own in sequences])
+    def _table(self, frames: Frames) -> np.ndarray:
+        table = self.emission.log_density(frames)
+        if len(self.stay) == table.shape[1]:
+            return table
+        return np.column_stack([table, table.max(axis=1) - LOG_TWO])
+
+    def on_clock(self, sequences: list[UnitSequence]) -> Frames:
+        """Return the frames of sequences on their clocks."""
+        names = list(self.emission.emissions)
+        samples = [own.frames for own in sequences]
+        return frames_on_clock(samples, clock=self.clock, names=names)
 
     def start_flat(self, sequences: list[UnitSequence]) -> None:
         """Set the parameters from equal segments of every sequence."""
-        frames = self._on_clock(sequences)
+        frames = self.on_clock(sequences)
         self.emission.prepare(frames)
-        states = [
-            chain.emits[
-                equal_segments(np.array([0, len(own.frames)]), len(chain.emits))
+        states = np.concatenate(
+            [
+                chain.emits[equal_segments(np.array([0, n_steps]), len(chain.emits))]
+                for own, n_steps in zip(
+                    sequences, np.diff(frames.offsets).tolist(), strict=True
+                )
+                for chain, _ in [self.chain(own)]
             ]
-            for own in sequences
-            for chain, _ in [self.chain(own)]
-        ]
-        initialize_emission(self.emission, frames, np.concatenate(states))
+        )
+        states[states == self.emission.n_columns()] = -1
+        initialize_emission(self.emission, frames, states)
         n_states = sum(len(own.columns) for own in sequences)
         self.stay[:] = np.clip(1 - n_states / frames.n_steps, 0.1, 0.99)
 
@@ -114,7 +129,7 @@ class UnitModel:
             The penalised log-likelihood by iteration, and whether the fit converged.
         """
         groups = self._groups(sequences)
-        least_gain = tol * sum(len(own.frames) for own in sequences)
+        least_gain = tol * sum(frames.n_steps for _, frames in groups)
         objective: list[float] = []
         for _ in range(max_iter):
             statistics = self.emission.statistics()
@@ -138,13 +153,14 @@ class UnitModel:
         self, sequences: list[UnitSequence]
     ) -> list[tuple[list[UnitSequence], Frames]]:
         """Return groups of sequences whose tables fit in memory together."""
-        cells = np.cumsum([len(own.frames) * len(self.stay) for own in sequences])
+        lengths = [max(map(len, own.frames.values())) for own in sequences]
+        cells = np.cumsum(lengths) * len(self.stay)
         of_sequence = cells // CELLS_OF_GROUP
         groups = [
             [sequences[i] for i in np.flatnonzero(of_sequence == number)]
             for number in np.unique(of_sequence)
         ]
-        return [(group, self._on_clock(group)) for group in groups]
+        return [(group, self.on_clock(group)) for group in groups]
 
     def _expect(
         self,
@@ -155,7 +171,7 @@ class UnitModel:
         n_jobs: int | None,
     ) -> float:
         """Add the expected counts of some sequences; return their log-likelihood."""
-        table = self.emission.log_density(frames)
+        table = self._table(frames)
         chains = [self.chain(own)[0] for own in group]
         bounds = frames.offsets
         found: list[StepCounts | None] = Parallel(n_jobs=n_jobs, prefer="threads")(
@@ -171,5 +187,6 @@ class UnitModel:
         totals[0] += stays
         # a frame in a state is followed by a step to itself, or out of it
         totals[1] += np.maximum(np.ones(len(table)) @ table - stays, 0)
-        self.emission.accumulate(statistics, frames, 0, table)
+        of_units = table[:, : self.emission.n_columns()]
+        self.emission.accumulate(statistics, frames, 0, of_units)
         return value

@@ -240,7 +240,7 @@ def edit_score(
         known = [segment.label for segment in _segments(own, background)]
         predicted = [segment.label for segment in _segments(found, background)]
         longer = max(len(known), len(predicted))
-        distance = _edit_distance(known, predicted)
+        distance = edit_distance(known, predicted)
         scores.append(1 - distance / longer if longer else 1.0)
     return float(np.mean(scores))
 
@@ -341,8 +341,19 @@ def _count_matches(
     return n_right
 
 
-def _edit_distance(one: list[Any], other: list[Any]) -> int:
-    """Compute the Levenshtein distance of two lists."""
+def edit_distance(one: list[Any], other: list[Any]) -> int:
+    """Compute the Levenshtein distance of two lists.
+
+    Parameters
+    ----------
+    one, other : list
+        The lists.
+
+    Returns
+    -------
+    int
+        Least number of elements to insert, delete or replace.
+    """
     row = list(range(len(other) + 1))
     for i, label in enumerate(one, start=1):
         before, row[0] = row[0], i

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import sparse
 from sklearn.utils.multiclass import type_of_target
 
 from mmfusion._blocks import as_plain
+from mmfusion._warnings import warn_user
 
 
 def validate_labels(labels: ArrayLike | None, name: str) -> np.ndarray:
@@ -110,9 +109,7 @@ def warn_of_measured_values(**labels: np.ndarray) -> None:
         if values.dtype.kind == "f" and type_of_target(values) == "continuous"
     ]
     if measured:
-        warnings.warn(
+        warn_user(
             f"Clustering metrics expects discrete values but received continuous "
             f"values for {' and '.join(measured)}: every distinct value is a class",
-            UserWarning,
-            stacklevel=4,  # the line that calls the score
         )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator
 from numbers import Integral, Real
 from os import PathLike
@@ -17,6 +16,7 @@ from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import CallbackSupportMixin, Interval
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ModalitiesLike, RandomStateLike
+from mmfusion._warnings import warn_user
 from mmfusion.base import SupervisedMixin
 from mmfusion.mkl._kernel_input import (
     KERNEL_CONSTRAINTS,
@@ -213,12 +213,11 @@ class BaseKernelMachine(SupervisedMixin, KernelSumMixin):
         self.gap_ = found.gap
         self.n_iter_ = max(1, len(found.objective_path))
         if not (found.converged or is_stopped):
-            warnings.warn(
+            warn_user(
                 f"the duality gap is {found.gap:.2g} of the objective after "
                 f"{self.n_iter_} steps (tol={self.tol}, max_iter={self.max_iter}); "
                 "increase max_iter or tol",
                 ConvergenceWarning,
-                stacklevel=4,
             )
 
     def _fit_support(

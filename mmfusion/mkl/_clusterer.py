@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
 from numbers import Integral, Real
 from os import PathLike
@@ -26,6 +25,7 @@ from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import validate_sample_weight
+from mmfusion._warnings import warn_user
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.mkl._base import KernelSumMixin
 from mmfusion.mkl._kernel_input import (
@@ -366,11 +366,10 @@ n_features), default=None
         self.objective_path_ = consensus.objective_path
         self.n_iter_ = len(consensus.objective_path)
         if not (consensus.converged or progress.is_stopped):
-            warnings.warn(
+            warn_user(
                 f"the weights of the kernels still change after max_iter="
                 f"{self.max_iter} steps (tol={self.tol}); increase max_iter",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         progress.finish()
         return self

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import gen_batches
 
 from mmfusion._blocks import Block, first_infinite_cell
+from mmfusion._warnings import warn_user
 
 EIGENVALUE_SAMPLES = 200  # a submatrix that is indefinite proves that the whole is
 ROUNDED_EIGENVALUE = 1e-5  # negative eigenvalue over the norm, due to rounding
@@ -146,14 +145,12 @@ def _warn_if_indefinite(K: np.ndarray, name: str) -> None:
         np.linalg.cholesky(shifted)
     except np.linalg.LinAlgError:
         least = linalg.eigvalsh(submatrix, subset_by_index=[0, 0])[0] * largest
-        warnings.warn(
+        warn_user(
             f"modality {name!r}: the kernel is not positive semi-definite: its least "
             f"eigenvalue is {least:.3g}, its largest value {largest:.3g}, on "
             f"{n_checked} samples. Solutions may not be optimal; adding {-least:.3g} "
             "to the diagonal corrects it, and for sequences "
             "kernel='global_alignment' of DTWKernel is definite",
-            UserWarning,
-            stacklevel=3,
         )
 
 

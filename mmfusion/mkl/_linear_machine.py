@@ -9,7 +9,6 @@ penalised.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -18,6 +17,8 @@ from scipy import linalg
 from scipy.optimize import OptimizeResult, minimize
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.utils import gen_batches
+
+from mmfusion._warnings import warn_user
 
 CURVATURE_ROWS = 2**12  # enough to separate steep directions from flat ones
 GRADIENT_BATCH_ROWS = 256
@@ -92,11 +93,10 @@ def fit_linear_machine(
             break
         roots = problem.curvatures(coefficients)
     if found.status == STEPS_ARE_USED_UP:
-        warnings.warn(
+        warn_user(
             f"the linear machine on explicit features has not converged after "
             f"{n_steps} steps; scale y, or lower C",
             ConvergenceWarning,
-            stacklevel=2,
         )
     return LinearMachine(coefficients[:-1], coefficients[-1])
 

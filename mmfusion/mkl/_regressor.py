@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Real
 from os import PathLike
 from typing import Self
@@ -16,6 +15,7 @@ from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
 from mmfusion._validation import check_target, validate_sample_weight
+from mmfusion._warnings import warn_user
 from mmfusion.mkl._base import MACHINE_CONSTRAINTS, BaseKernelMachine
 from mmfusion.mkl._kernel_input import GammaLike, KernelLike, ScalingLike
 from mmfusion.mkl._linear_machine import LinearMachine, fit_linear_machine
@@ -308,12 +308,10 @@ n_features), default=None
                     "TransformedTargetRegressor"
                 )
         if self.support_ is not None and len(self.support_) == 0:
-            warnings.warn(
+            warn_user(
                 f"all values of y lie within epsilon={self.epsilon} of a constant, "
                 "so that every prediction is this constant; set a smaller epsilon, or "
                 "scale y",
-                UserWarning,
-                stacklevel=2,
             )
         progress.finish()
         return self

@@ -17,6 +17,7 @@ from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import SVC, SVR
 
+from mmfusion._warnings import warn_user
 from mmfusion.mkl._active_sets import settle_duals
 from mmfusion.mkl._sample_counts import moderate_weights
 
@@ -361,11 +362,10 @@ class Classification:
                 svc = self._fit_hard_margin(K, HARD_MARGIN_TOLERANCE)
                 found = _dual_pairs_of(svc)
         if svc.fit_status_:
-            warnings.warn(
+            warn_user(
                 f"the points of 'easymkl' are not exact after {svc.max_iter} steps; "
                 f"set a larger regularization than {regularization:.3g}",
                 ConvergenceWarning,
-                stacklevel=2,
             )
         # scaled to a distribution on each of both classes
         points = [(rows, 2 * coef / np.abs(coef).sum(), 0.0) for rows, coef in found]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import torch
 from skorch.history import History
 
+from mmfusion._warnings import warn_user
 from mmfusion.nn._distributed import broadcast, is_first
 from mmfusion.nn._isolation import current_draws
 from mmfusion.nn._net import DeepNet
@@ -120,10 +120,9 @@ class Checkpoint:
         try:
             return self._read()
         except ValueError as error:
-            warnings.warn(
+            warn_user(
                 f"the checkpoint {str(self.path)!r} is not resumed: {error}. Its phase "
                 "starts anew and replaces it",
-                stacklevel=3,
             )
             return None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from mmfusion._scaling import Scaling
 from mmfusion._scaling_choice import fit_scalings
 from mmfusion._typing import DeviceLike
 from mmfusion.nn._isolation import drawing
+from mmfusion.nn._sequence_data import N_MARKS, all_frames, typical_span
 
 # data up to this size are prepared once and stay on the device
 RESIDENT_BYTES = 2**28
@@ -271,6 +272,11 @@ class Preparation:
         Shape of one sample in each modality.
     names : sequence of str, default=()
         Names of the modalities, for errors.
+    sequences : sequence of int, default=()
+        Positions of the modalities of packed sequences, whose features are scaled frame
+        by frame, and whose numbers of frames may differ from those of `shapes`.
+    span : float, default=1.0
+        Typical time from the first to the last frame of a sample.
     """
 
     names: Sequence[str] = ()
@@ -281,9 +287,11 @@ class Preparation:
         factors: list[float],
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
+        sequences: Sequence[int] = (),
+        span: float = 1.0,
     ) -> None:
         self.scalings, self.factors, self.shapes = scalings, factors, shapes
-        self.names = names
+        self.names, self.sequences, self.span = names, tuple(sequences), span
 
     @classmethod
     def fit(
@@ -293,6 +301,7 @@ class Preparation:
         shapes: list[tuple[int, ...]],
         names: Sequence[str] = (),
         sample_weight: np.ndarray | None = None,
+        sequences: Sequence[int] = (),
     ) -> Preparation:
         """Fit the scalings and factors on at most SCALING_FIT_ROWS samples.
 
@@ -308,6 +317,8 @@ class Preparation:
             Names of the modalities, for errors.
         sample_weight : ndarray of shape (n_samples,), default=None
             Weights of the samples.
+        sequences : sequence of int, default=()
+            Positions of the modalities of packed sequences.
 
         Returns
         -------
@@ -316,7 +327,8 @@ class Preparation:
         """
         positions = spaced_rows(len(rows), SCALING_FIT_ROWS)
         n_fitted = len(positions)
-        blocks = [_as_matrix(block) for block in rows.take(positions)]
+        blocks = rows.take(positions)
+        span = typical_span([blocks[v] for v in sequences])
         observed = np.ones((n_fitted, len(shapes)), bool)
         if rows.observed is not None:
             observed = rows.observed[positions]
@@ -324,6 +336,11 @@ class Preparation:
         weights = None
         if sample_weight is not None:
             weights = [sample_weight[positions][own] for own in observed.T]
+        for v in sequences:
+            blocks[v], n_frames = all_frames(blocks[v])
+            if weights is not None:
+                weights[v] = np.repeat(weights[v], n_frames)
+        blocks = [_as_matrix(block) for block in blocks]
         scalings = fit_scalings(blocks, scaling, block_weights=weights)
         factors = []
         for v, (fitted, block) in enumerate(zip(scalings, blocks, strict=True)):
@@ -332,13 +349,14 @@ class Preparation:
             factors.append(
                 1.0 if fitted.name is None else _unit_variance_factor(scaled, weight)
             )
-        return cls(scalings, factors, shapes, names)
+        return cls(scalings, factors, shapes, names, sequences, span)
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> Preparation:
         """Restore a preparation from its `get_state`."""
         scalings = [Scaling(**scaling) for scaling in state["scalings"]]
-        return cls(scalings, *(state[key] for key in ("factors", "shapes", "names")))
+        given = {key: value for key, value in state.items() if key != "scalings"}
+        return cls(scalings, **given)
 
     def get_state(self) -> dict[str, Any]:
         """Return the state as dicts and lists of arrays, numbers and str."""
@@ -347,6 +365,8 @@ class Preparation:
             "factors": list(self.factors),
             "shapes": list(self.shapes),
             "names": list(self.names),
+            "sequences": list(self.sequences),
+            "span": self.span,
         }
 
     def name(self, modality: int) -> str:
@@ -357,12 +377,35 @@ class Preparation:
         """Scale blocks to dense arrays; rows that are not observed become zeros."""
         prepared = []
         for v, block in enumerate(blocks):
+            if v in self.sequences:
+                own = None if observed is None else observed[:, v]
+                prepared.append(self._scale_frames(v, block, own))
+                continue
             scaled = self.scalings[v].apply(_as_matrix(block), self.factors[v])
             scaled = scaled.toarray() if sparse.issparse(scaled) else scaled
             if observed is not None:
                 scaled[~observed[:, v]] = 0
             prepared.append(scaled.reshape(len(scaled), *self.shapes[v]))
         return prepared
+
+    def _scale_frames(
+        self, v: int, packed: np.ndarray, observed: np.ndarray | None
+    ) -> np.ndarray:
+        """Scale the frames of packed sequences; those not observed become zeros."""
+        scaled = packed.copy()
+        if observed is not None:
+            scaled[~observed] = 0
+        frames, _ = all_frames(scaled)
+        is_frame = scaled[..., -1] > 0
+        scaled[is_frame, :-N_MARKS] = self.scalings[v].apply(frames, self.factors[v])
+        return scaled
+
+    def sample_shapes(self, rows: Rows) -> list[tuple[int, ...]]:
+        """Return the shape of a sample of some rows in each modality."""
+        shapes = list(self.shapes)
+        for v in self.sequences:
+            shapes[v] = cast(Sequence[Any], rows.blocks)[v].shape[1:]
+        return shapes
 
 
 def spaced_rows(n_samples: int, n_most: int) -> np.ndarray:
@@ -429,7 +472,8 @@ class Batches(Dataset):
         self.targets = targets
         if targets is not None:
             self.targets = Targets(*(target.to(device) for target in targets))
-        cells = sum(int(np.prod(shape)) for shape in prepare.shapes)
+        self._shapes = prepare.sample_shapes(rows)
+        cells = sum(int(np.prod(shape)) for shape in self._shapes)
         self._resident: Batch | None = None
         self._digest: str | None = None
         if not once and cells * len(rows) * dtype.itemsize <= RESIDENT_BYTES:
@@ -488,7 +532,7 @@ class Batches(Dataset):
         """Prepare all samples chunk by chunk, so that temporary arrays stay small."""
         inputs = [
             torch.empty((len(self), *shape), dtype=self.dtype, device=self.device)
-            for shape in self.prepare.shapes
+            for shape in self._shapes
         ]
         for rows, batch in self.chunks(PREPARE_CHUNK_ROWS):
             for resident, chunk in zip(inputs, batch.inputs, strict=True):
@@ -509,7 +553,7 @@ class Batches(Dataset):
 
     def _compute_digest(self) -> str:
         checksum = blake2b(digest_size=16)
-        cells = sum(int(np.prod(shape)) for shape in self.prepare.shapes)
+        cells = sum(int(np.prod(shape)) for shape in self._shapes)
         size = max(1, DIGEST_CHUNK_CELLS // cells)
         for start in range(0, len(self), size):
             for block in self.rows.take(slice(start, start + size)):

@@ -14,7 +14,13 @@ from torch import Tensor, nn
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._typing import EncoderLike, EncodersLike
-from mmfusion.nn._members import BatchedLinear, MemberEncoder, Members, redrawn
+from mmfusion.nn._members import BatchedLinear, MemberEncoder, Members
+from mmfusion.nn._sequence_encoders import (
+    FrameConvolutions,
+    FrameLayers,
+    RecurrentFrames,
+    SequenceEncoder,
+)
 
 DEFAULT_LATENT_WIDTH = 128
 MAX_POOLED_CELLS = 64  # of an image, 8 x 8, before its fully connected layer
@@ -34,6 +40,8 @@ _SAMPLEWISE_LAYERS = (
     *(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d),
     *(nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.LayerNorm, nn.GroupNorm),
     *(BatchedLinear, MemberEncoder, Members),
+    *(SequenceEncoder, FrameLayers, FrameConvolutions, RecurrentFrames),
+    *(nn.GRU, nn.LSTM),
 )
 
 
@@ -158,6 +166,8 @@ def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any
         If a dict has another name, or a list another length.
     """
     is_list = isinstance(option, list | tuple | nn.ModuleList)
+    if is_list and is_named(option):
+        return [option] * len(names)
     if not is_list or not any(map(_is_encoder, cast(Sequence[Any], option))):
         return by_modality(option, names, "encoders")
     by_position = list(cast(Sequence[Any], option))
@@ -167,6 +177,18 @@ def encoders_by_modality(option: EncodersLike, names: Sequence[str]) -> list[Any
             f"{len(names)} modalities are {list(names)}"
         )
     return by_position
+
+
+def is_named(option: object) -> bool:
+    """Return whether an option of one encoder is a kind, alone or before widths."""
+    if not isinstance(option, list | tuple):
+        return isinstance(option, str)
+    return (
+        len(option) > 0
+        and isinstance(option[0], str)
+        and all(map(is_integer, option[1:]))
+        and (len(option) > 1)
+    )
 
 
 def declared_width(option: EncodersLike) -> int | None:
@@ -196,7 +218,7 @@ def declared_width(option: EncodersLike) -> int | None:
 
 def _is_encoder(entry: object) -> bool:
     """Return whether an entry of a list is an encoder, not the width of a layer."""
-    return entry is None or callable(entry) or isinstance(entry, list | tuple)
+    return entry is None or callable(entry) or isinstance(entry, list | tuple | str)
 
 
 def make_encoders(
@@ -319,14 +341,14 @@ def make_encoder(
         If the factory does not return a module.
     """
     if isinstance(option, nn.Module) or callable(option):
-        return _custom_encoder(option, shape, name)
+        return custom_encoder(option, shape, name)
     if option is None:
         option = (
             (200, 200, DEFAULT_LATENT_WIDTH)
             if len(shape) == 1
             else (DEFAULT_LATENT_WIDTH,)
         )
-    widths = _check_widths(option, name)
+    widths = check_widths(option, name)
     if len(shape) == 1:
         return vector_encoder(shape[0], widths, linear_latents)
     if len(shape) == 3:
@@ -335,41 +357,7 @@ def make_encoder(
     return nn.Sequential(nn.Flatten(), flat)
 
 
-def make_member_encoder(
-    option: EncoderLike, shape: tuple[int, ...], name: str, n_members: int
-) -> nn.Module:
-    """Make the encoders of one modality for all members of an ensemble.
-
-    Parameters
-    ----------
-    option : sequence of int, int, Module, callable or None
-        See `make_encoder`; of a module, every member gets a copy with weights of its
-        own.
-    shape : tuple of int
-        Shape of one sample of the modality.
-    name : str
-        Name of the modality, for errors.
-    n_members : int
-        Number of members R.
-
-    Returns
-    -------
-    Module
-        Encoder from (m, ...) to (m, R w): latents of linear layers, side by side.
-    """
-
-    def make() -> nn.Module:
-        return make_encoder(option, shape, name, linear_latents=True)
-
-    if isinstance(option, nn.Module) and n_members > 1:
-        return Members([redrawn(make) for _ in range(n_members)])
-    if isinstance(option, nn.Module) or callable(option) or len(shape) == 3:
-        return Members([make() for _ in range(n_members)])
-    widths = _check_widths(option, name)
-    return MemberEncoder(math.prod(shape), widths, n_members)
-
-
-def _custom_encoder(
+def custom_encoder(
     option: nn.Module | Callable[[tuple[int, ...]], Any],
     shape: tuple[int, ...],
     name: str,
@@ -403,8 +391,26 @@ def _custom_encoder(
     return copied
 
 
-def _check_widths(option: object, name: str) -> list[int]:
-    """Check the widths of layers, and return them as a list of int."""
+def check_widths(option: object, name: str) -> list[int]:
+    """Check the widths of layers, and return them as a list of int.
+
+    Parameters
+    ----------
+    option : object
+        The widths as given: one, or a sequence.
+    name : str
+        Name of the modality, for errors.
+
+    Returns
+    -------
+    list of int
+        The widths.
+
+    Raises
+    ------
+    ValueError
+        If there is none, or one is no positive integer or too large.
+    """
     widths: list[Any] = list(option) if isinstance(option, list | tuple) else [option]
     if (
         not widths

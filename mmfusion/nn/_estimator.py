@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -33,6 +32,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import ModalityTags, refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 from mmfusion.nn._callbacks import Report, describe_callbacks
 from mmfusion.nn._checkpoint import Checkpoint
@@ -154,6 +154,10 @@ class DeepEstimator(
         """Return predictions of the training data, and problems of the training."""
         return None, []
 
+    def _read_blocks(self, frame: Modalities, *, reset: bool) -> Sequence[Any]:
+        """Return the blocks that the network reads."""
+        return frame.blocks
+
     def _make_targets(
         self, frame: Modalities, rows: Rows, y: Any, sample_weight: Any, *, reset: bool
     ) -> tuple[Rows, Targets | None]:
@@ -248,11 +252,10 @@ class DeepEstimator(
                 f"{_divergence_remedy(data)}"
             )
         if best.problems:
-            warnings.warn(
-                f"{type(self).__name__} is not healthy after {self._n_restarts} "
-                f"restarts: {'; '.join(best.problems)}. Remedies: {self._remedy}",
+            warn_user(
+                f"{type(self).__name__} is not healthy: {'; '.join(best.problems)}. "
+                f"Remedies: {self._remedy}",
                 ConvergenceWarning,
-                stacklevel=5,
             )
         self.loss_ = best.score
         # a callback may have ended a phase
@@ -459,7 +462,7 @@ class DeepEstimator(
             frame = self._validate(X, reset=reset)
             if not self._takes_empty_samples:
                 refuse_empty_samples(frame)
-            rows = Rows(frame.blocks, frame.observed)
+            rows = Rows(self._read_blocks(frame, reset=reset), frame.observed)
         if reset:
             self._check_n_samples(len(rows))
         return frame, rows
@@ -470,10 +473,18 @@ class DeepEstimator(
         """Fit the scaling to the samples that are trained on."""
         names = list(self.modality_names_in_)
         scalings = by_modality(self.scaling, names, "scaling", "auto")
-        shapes = [block.shape[1:] for block in frame.blocks]
+        blocks = rows.blocks
+        if isinstance(blocks, Dataset):
+            blocks = frame.blocks
+        shapes = [block.shape[1:] for block in blocks]
         names = [str(name) for name in names]
         weight = None if targets is None else targets.weights.double().numpy()
-        self._preparation = Preparation.fit(rows, scalings, shapes, names, weight)
+        sequences = [
+            v for v, name in enumerate(names) if name in self._layout.sequences
+        ]
+        self._preparation = Preparation.fit(
+            rows, scalings, shapes, names, weight, sequences
+        )
 
     def _batches(
         self, rows: Rows, settings: TrainingSettings, targets: Targets | None = None

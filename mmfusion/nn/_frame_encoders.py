@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -72,8 +73,65 @@ class FrameEncoder(nn.Module):
         return embedded + self.convolutions(frames.mT).mT
 
 
-class SimilarityNetwork(nn.Module):
-    """Encoders of modalities into one space, and the scale of similarities in it.
+def hidden_layers(n_features: int, widths: Sequence[int]) -> nn.Sequential:
+    """Make fully connected layers, each with a GELU, which is smooth.
+
+    Parameters
+    ----------
+    n_features : int
+        Number of features of a frame.
+    widths : sequence of int
+        Number of units of each layer.
+
+    Returns
+    -------
+    Sequential
+        The layers, from (m, n_features) to (m, widths[-1]).
+    """
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise([n_features, *widths]):
+        layers += [nn.Linear(inputs, outputs), nn.GELU()]
+    return nn.Sequential(*layers)
+
+
+class ResidualEncoder(nn.Module):
+    """Encoder of single frames: a linear map, and a network whose last layer is 0.
+
+    Parameters
+    ----------
+    linear : tensor of shape (n_features, width)
+        The linear map, which the encoder starts as.
+    hidden : Module or None
+        Hidden layers, from (m, n_features) to (m, hidden_width); None leaves the linear
+        map alone.
+    hidden_width : int
+        Their number of outputs.
+    """
+
+    def __init__(
+        self, linear: Tensor, hidden: nn.Module | None, hidden_width: int
+    ) -> None:
+        super().__init__()
+        n_features, width = linear.shape
+        self.linear = nn.Linear(n_features, width, bias=False)
+        with torch.no_grad():
+            self.linear.weight.copy_(linear.T)
+        self.hidden = hidden
+        if hidden is not None:
+            self.last = nn.Linear(hidden_width, width)
+            nn.init.zeros_(self.last.weight)
+            nn.init.zeros_(self.last.bias)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        """Embed frames of shape (m, n_features)."""
+        embedded = self.linear(frames)
+        if self.hidden is None:
+            return embedded
+        return embedded + self.last(self.hidden(frames))
+
+
+class EmbeddingNetwork(nn.Module):
+    """Encoders of modalities into one space.
 
     Parameters
     ----------
@@ -84,6 +142,23 @@ class SimilarityNetwork(nn.Module):
     def __init__(self, encoders: Sequence[nn.Module]) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(encoders)
+
+    def embed(self, frames: Tensor, position: int) -> Tensor:
+        """Embed frames of shape (m, n_features) by one of the encoders."""
+        return self.encoders[position](frames)
+
+
+class SimilarityNetwork(EmbeddingNetwork):
+    """Encoders of sequences into one space, and the scale of similarities in it.
+
+    Parameters
+    ----------
+    encoders : sequence of Module
+        Encoders of sequences.
+    """
+
+    def __init__(self, encoders: Sequence[nn.Module]) -> None:
+        super().__init__(encoders)
         self.log_scale = nn.Parameter(torch.zeros(()))
 
     def embed(self, frames: Tensor, position: int) -> Tensor:

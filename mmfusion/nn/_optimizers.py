@@ -135,6 +135,8 @@ def make_optimizer(
             group["betas"] = betas.get(group["part"], default)
         # fused: one call per group instead of one per parameter
         return torch.optim.Adam(groups, fused=True, **options)
+    if optimizer is torch.optim.AdamW:
+        options["fused"] = True  # as above
     if "lr" in inspect.signature(optimizer).parameters:
         options["lr"] = _PLACEHOLDER_RATE
     try:

@@ -14,6 +14,7 @@ from mmfusion.nn._isolation import current_draws
 from mmfusion.nn._members import BatchedLinear, by_member, dropout, members_side_by_side
 from mmfusion.nn._net import DeepNet, EncodedBatch, Objective
 from mmfusion.nn._network import FusionNetwork
+from mmfusion.nn._sequence_data import with_noise
 from mmfusion.nn._tasks import Task
 from mmfusion.nn.fusions import Fusion
 from mmfusion.nn.fusions._simple import LateFusion
@@ -39,7 +40,8 @@ class PredictionOutputs(NamedTuple):
     by_modality : tensor of shape (V, R, m, n_units)
         Outputs of the head of each modality.
     gates : tensor of shape (m, V)
-        Shares of the modalities of a sample, which add up to 1.
+        Shares of the modalities of a sample, which add up to 1; in training, what is
+        observed.
     """
 
     latents: Tensor
@@ -141,7 +143,7 @@ class PredictionNetwork(FusionNetwork):
         p = self.dropout if self.training else 0.0
         split, flags = self._split(dropout(latents, p), observed)
         fused = self.fusion(split, flags)
-        by_modality = self.heads.by_modality(split)
+        by_modality = self.heads.by_modality(split[..., : self.fusion.width])
         if self.is_late:
             hidden = self._late(by_modality, flags)
         else:
@@ -154,7 +156,8 @@ class PredictionNetwork(FusionNetwork):
             hidden,
             self.task.average(hidden, equal),
             by_modality,
-            self._shares(split, flags),
+            # not used in training, where gates cost a tenth of a step
+            flags if self.training else self._shares(split, flags),
         )
 
     def _split(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -235,7 +238,7 @@ class PredictionObjective(Objective):
                 uniform() < self.modality_noise, LARGEST_NOISE * uniform(), 0.0
             )
             inputs = [
-                _with_noise(x, own, generator)
+                with_noise(x, torch.empty_like(x).normal_(generator=generator), own)
                 for x, own in zip(inputs, deviations.unbind(1), strict=True)
             ]
         return Batch(inputs, observed, targets)
@@ -266,9 +269,3 @@ def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     smallest = torch.finfo(weights.dtype).tiny
     total = torch.clamp_min(weights.sum(), smallest)
     return (losses.mean(0) * weights).sum() / total
-
-
-def _with_noise(x: Tensor, deviations: Tensor, generator: torch.Generator) -> Tensor:
-    """Add Gaussian noise of a standard deviation by sample."""
-    noise = torch.empty_like(x).normal_(generator=generator)
-    return x + noise * deviations.to(x).reshape(-1, *[1] * (x.ndim - 1))

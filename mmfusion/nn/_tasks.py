@@ -74,6 +74,10 @@ class ClassTask(Task):
         at_class = values.expand(outputs.shape[:-1])[..., None]
         return -outputs.log_softmax(-1).gather(-1, at_class).squeeze(-1)
 
+    def losses_of_unknown(self, outputs: Tensor) -> Tensor:
+        """Compute the losses of samples of which all classes are equally likely."""
+        return -outputs.log_softmax(-1).mean(-1)
+
     def average(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Return the logarithms of the mean probabilities."""
         logs = outputs.log_softmax(-1) + weights.log()[..., None]
@@ -89,6 +93,10 @@ class LabelTask(Task):
         return F.binary_cross_entropy_with_logits(
             outputs, values, reduction="none"
         ).sum(-1)
+
+    def losses_of_unknown(self, outputs: Tensor) -> Tensor:
+        """Compute the losses of samples whose labels are equally likely 0 and 1."""
+        return self.losses(outputs, outputs.new_tensor(0.5))
 
     def average(self, outputs: Tensor, weights: Tensor) -> Tensor:
         """Return the log-odds of the mean probabilities."""

@@ -9,9 +9,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmfusion.nn._data import Batches, Preparation, Rows, ShuffledBatches, WholeBatch
+from mmfusion.nn._data import (
+    Batch,
+    Batches,
+    Preparation,
+    Rows,
+    ShuffledBatches,
+    WholeBatch,
+)
 from mmfusion.nn._net import DeepNet
-from mmfusion.nn._network import Outputs, evaluating
+from mmfusion.nn._network import FusionNetwork, Outputs, evaluating
 
 EVALUATION_ROWS = 4096  # samples that stand for all where losses are compared
 OUTPUT_CHUNK_ROWS = 1024  # samples in memory at a time
@@ -101,6 +108,38 @@ def iterate_outputs(
     DivergenceError
         If one is not finite.
     """
+    for module, chunk, batch in batches_in_float64(net, rows, prepare):
+        outputs = module(batch.inputs, batch.observed)
+        if not torch.isfinite(outputs.logits).all():
+            raise DivergenceError(_describe_not_finite(outputs, chunk, prepare))
+        yield outputs
+
+
+def batches_in_float64(
+    net: DeepNet, rows: Rows, prepare: Preparation, size: int = OUTPUT_CHUNK_ROWS
+) -> Iterator[tuple[FusionNetwork, slice, Batch]]:
+    """Prepare samples in float64, along with the network in that type.
+
+    Parameters
+    ----------
+    net : DeepNet
+        The net.
+    rows : Rows
+        The samples.
+    prepare : Preparation
+        Their scaling.
+    size : int, default=1024
+        Number of samples in memory at a time.
+
+    Yields
+    ------
+    module : FusionNetwork
+        The network, which evaluates without gradients; while heads compete, the first.
+    chunk : slice
+        Positions of some samples, in order.
+    batch : Batch
+        The samples.
+    """
     module = copy.deepcopy(net.module_)
     if module.frozen.device.type == "mps":  # it has no float64
         module = module.cpu()
@@ -110,11 +149,8 @@ def iterate_outputs(
     device = module.frozen.device
     data = Batches(rows, prepare, device, torch.float64, once=True)
     with evaluating(module):
-        for chunk, batch in data.chunks(OUTPUT_CHUNK_ROWS):
-            outputs = module(batch.inputs, batch.observed)
-            if not torch.isfinite(outputs.logits).all():
-                raise DivergenceError(_describe_not_finite(outputs, chunk, prepare))
-            yield outputs
+        for chunk, batch in data.chunks(size):
+            yield module, chunk, batch
 
 
 def collect_outputs(

@@ -51,6 +51,19 @@ def test_planted_labels_are_found():
         assert (found.moments < found.spans[:, 1]).all()
 
 
+def test_spans_without_posteriors():
+    aligner = CTCAligner(vocabulary=LETTERS).fit(X)
+    for own, whole in zip(
+        aligner.align(X, posteriors=False), aligner.align(X), strict=True
+    ):
+        assert_array_equal(own.spans, whole.spans)
+        assert own.score == whole.score
+        assert np.isnan(own.posteriors).all()
+        assert np.isnan(own.log_likelihood)
+        assert (own.moments >= own.spans[:, 0]).all()
+        assert (own.moments < own.spans[:, 1]).all()
+
+
 def test_frames_get_their_labels():
     moved = CTCAligner(vocabulary=LETTERS).fit(X).transform(X)
     for own, table in zip(moved["text"], X["network"], strict=True):
@@ -200,3 +213,36 @@ def test_threads_change_nothing():
     for own, other in zip(one.align(X), two.align(X), strict=True):
         assert_array_equal(own.spans, other.spans)
         assert_array_equal(own.posteriors, other.posteriors)
+
+
+def test_labels_that_a_frame_cannot_have():
+    table = X["network"][0].copy()
+    expected = CTCAligner(vocabulary=LETTERS).fit(X).align(X)[0]
+    outside = np.setdiff1d(np.arange(len(table)), np.concatenate(
+        [np.arange(*own) for own in expected.spans]))  # fmt: skip
+    table[outside, 1:] = -np.inf
+    data = {"network": [table], "text": X["text"][:1]}
+    for posteriors in (True, False):
+        aligner = CTCAligner(vocabulary=LETTERS).fit(data)
+        found = aligner.align(data, posteriors=posteriors)[0]
+        assert_array_equal(found.spans, expected.spans)
+    assert np.isfinite(aligner.score(data))
+    table = np.where(np.isinf(table), -1e4, table)
+    finite = aligner.align(data | {"network": [table]})[0]
+    assert_allclose(aligner.align(data)[0].posteriors, finite.posteriors)
+
+
+def test_samples_without_any_path_have_their_frame_and_labels():
+    table = np.log(np.full((8, 3), 1 / 3))
+    table[3:, 2] = -np.inf
+    data = {"network": [table, table], "ids": [[1, 2], [2, 1, 1, 2]]}
+    aligner = CTCAligner().fit(data)
+    with pytest.raises(ValueError, match=r"sample 1 of 8.*first 3 labels.*label 2"):
+        aligner.align(data)
+    assert aligner.align({own: x[:1] for own, x in data.items()})[0].spans[1, 1] <= 3
+    table[5] = -np.inf
+    with pytest.raises(ValueError, match=r"sample 0 of 8.*frame 5 has -inf.*blank"):
+        aligner.align(data)
+    table[0, 0] = np.inf
+    with pytest.raises(ValueError, match="has the value inf"):
+        aligner.align(data)

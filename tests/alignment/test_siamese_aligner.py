@@ -13,8 +13,9 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from mmfusion import EarlyFusionClassifier, Modalities, Trainer
-from mmfusion.alignment import DTWAligner, SiameseAligner
+from mmfusion.alignment import CTWAligner, DTWAligner, SiameseAligner
 from mmfusion.alignment._frame_targets import MatchTargets, SegmentTargets, true_frames
+from mmfusion.alignment._path_targets import PathTargets
 from mmfusion.datasets import make_multimodal_sequences
 from mmfusion.metrics import alignment_error
 from mmfusion.preprocessing import SequencePooling
@@ -177,6 +178,74 @@ def test_frames_of_a_segment_are_equally_likely():
     rows, columns = targets.targets(slice(0, 4), slice(0, 3))
     np.testing.assert_allclose(rows, [[1, 0, 0], [1, 0, 0], [0, 0, 0], [0, 0.5, 0.5]])
     np.testing.assert_allclose(columns.sum(axis=0), 1)
+
+
+# Pairs
+
+
+def test_pairs_are_enough_for_alignments_like_those_of_ctw():
+    aligner = fitted(supervision="pairs")
+    ctw = CTWAligner().fit(X[:7])
+    found, expected = (errors(a, X[7:], MATCHES[7:]) for a in (aligner, ctw))
+    assert np.mean(found) < 1.5 * np.mean(expected)
+    assert aligner.score(X[7:], MATCHES[7:]) == pytest.approx(-np.mean(found))
+
+
+def test_pairs_have_no_use_for_y():
+    aligner = SiameseAligner(supervision="pairs", trainer=Trainer(max_epochs=2))
+    aligner.set_params(random_state=0).fit(X[:7])
+    assert clone(aligner).fit(X[:7], CLASSES[:7]).history_ == aligner.history_
+    pipeline = make_pipeline(aligner, SequencePooling(), EarlyFusionClassifier())
+    assert pipeline.fit(X, CLASSES).predict(X).shape == (10,)
+
+
+def test_warps_start_from_ctw_and_are_improved_by_embedded_frames():
+    samples = [{name: X[name][i] for name in X.names} for i in range(7)]
+    targets = PathTargets([*samples[:6], {"audio": samples[6]["audio"]}], X.names)
+    ctw = CTWAligner(warp="basis").fit(X[:6])
+    first = targets.pairs()
+    assert [pair.sample for pair in first] == list(range(6))
+    for pair, path in zip(first, ctw.paths_, strict=True):
+        at = pair.targets.forward
+        matches = np.column_stack([np.arange(len(at)), at])
+        assert alignment_error(path["video"], matches) < 2
+
+    true = PATHS[:6].astype(float)
+
+    def embed(i, name):  # by the true time
+        own = true[i][:, X.names.index(name)]
+        frames = np.arange(len(samples[i][name]))
+        return np.interp(frames, own, np.linspace(0, 1, len(own)))[:, None]
+
+    errors_before, errors_after = (
+        [
+            np.abs(np.interp(m[:, 0], np.arange(len(t)), t) - m[:, 1]).mean()
+            for m, t in zip(true, [p.targets.forward for p in pairs], strict=True)
+        ]
+        for pairs in (first, targets.renew(embed))
+    )
+    assert np.mean(errors_after) < np.mean(errors_before)
+
+
+def test_warps_are_renewed_in_the_training(monkeypatch):
+    renewed = []
+    renew = PathTargets.renew
+    monkeypatch.setattr(
+        PathTargets, "renew", lambda *given: (renewed.append(1), renew(*given))[1]
+    )
+    clone(fitted(supervision="pairs")).fit(X[:7])  # 30 epochs of 2 batches
+    assert len(renewed) == 1
+
+
+def test_matches_beside_pairs_are_refused():
+    with pytest.raises(ValueError, match=r"supervision='pairs' learns without"):
+        SiameseAligner(supervision="pairs").fit(X, matches=MATCHES)
+
+
+def test_pairs_need_a_complete_sample():
+    lacking = Modalities({"audio": [X["audio"][0], None], "video": [None, np.eye(5)]})
+    with pytest.raises(ValueError, match="no sample of fit has a sequence of every"):
+        SiameseAligner(supervision="pairs").fit(lacking)
 
 
 # In a Pipeline

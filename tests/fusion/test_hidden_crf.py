@@ -121,3 +121,12 @@ def test_a_grid_search_over_linkings(data):
 def test_iterations_that_end_early_are_noted(data):
     with pytest.warns(ConvergenceWarning, match="max_iter=2"):
         HiddenCRFClassifier(2, max_iter=2, random_state=0).fit(*data)
+
+
+def test_a_small_C_is_the_generative_model(data):
+    """The penalty draws weights to those of a model, not to 0, which knows nothing."""
+    X, y = data
+    model = HiddenCRFClassifier(2, C=1e-6, random_state=0).fit(X[:40], y[:40])
+    assert model.score(X[40:], y[40:]) > 0.6  # a third by chance
+    sums = np.exp(model.transition_scores_).sum(axis=-1)
+    np.testing.assert_allclose(sums, 1, atol=0.1)  # probabilities, but for noise

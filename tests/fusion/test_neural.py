@@ -351,6 +351,17 @@ def test_temperature_lowers_the_loss_of_an_overconfident_network():
         small(calibration="temperature").fit(X, Y)
 
 
+def test_temperature_of_held_out_samples_predicted_right_is_not_near_zero():
+    y = np.arange(60) % 2
+    X = np.random.default_rng(0).normal(size=(60, 5)) + 6 * y[:, None]
+    params = {"validation_fraction": 0.2, "calibration": "temperature"}
+    fitted = small(epochs=20, **params).fit(X, y)
+    assert fitted.score(X, y) == 1
+    assert fitted.temperature_ > 0.1
+    labels = small(epochs=20, **params).fit(X, np.column_stack([y, 1 - y]))
+    assert labels.temperature_ > 0.1
+
+
 @pytest.mark.parametrize(
     ("cls", "fraction"),
     [

@@ -106,6 +106,15 @@ def collection() -> list[np.ndarray]:
 # Estimators
 
 FAST: dict[str, Arguments] = {
+    "CTCRecognizer": {
+        "encoders": [4],
+        "trainer": Trainer(max_epochs=1, batch_size=N_SAMPLES),
+    },
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 2,
+        "trainer": Trainer(max_epochs=1),
+    },
     "ForcedAligner": {"n_states": 1},
     "SiameseAligner": {"encoders": (4,), "trainer": Trainer(max_epochs=1)},
     "ProductHMMAligner": {"n_states": 2},
@@ -154,9 +163,11 @@ FAST: dict[str, Arguments] = {
 FAST_ANYWHERE = {"n_clusters": 2, "n_init": 1, "n_runs": 2, "cv": 2, "random_state": 0}
 OF_SEQUENCES = {
     "AsynchronousHMMAligner",
+    "CTCRecognizer",
     "CTWAligner",
     "DTWAligner",
     "DTWKernel",
+    "DeepCTWAligner",
     "HMMAligner",
     "HMMClassifier",
     "HMMClusterer",
@@ -207,6 +218,8 @@ def estimator_arguments(name: str) -> Arguments:
         arguments["y"] = rows(n_samples)
     if name in OF_TOKENS:
         arguments["y"] = links()
+    if name == "CTCRecognizer":
+        arguments["y"] = LABELS[:n_samples].copy()
     if name == "SiameseAligner":
         arguments["y"] = links()[:1] * n_samples
     if "sample_weight" in inspect.signature(cls.fit).parameters:
@@ -476,6 +489,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
     "load_parallel_corpus": lambda: {"source": _text(), "target": _text()},
     "load_table": lambda: {"path": _stored_table(), "target": "label"},
     "make_audio_visual_sequences": lambda: {"n_samples": 4, "n_states": 3},
+    "make_dense_and_sparse": lambda: {"n_samples": 4},
+    "make_digit_strings": lambda: {
+        "audio": np.stack([rows(5, 2), rows(5, 2) + 1]),
+        "images": rows(2, 3),
+        "y": LABELS[:2].copy(),
+        "n_samples": 2,
+    },
     "make_event_sequences": lambda: {"n_samples": 4},
     "make_multimodal_blobs": lambda: {"n_samples": 10, "n_features": {"audio": 3}},
     "make_multimodal_sequences": lambda: {"n_samples": 4, "n_frames": 10},
@@ -636,6 +656,13 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         "labels": ["a", "b"],
         "posteriors": [0.5, 0.9],
         "known": [[0, 1], [2, 3]],
+    },
+    "LabelTracksDisplay.from_estimator": lambda: {
+        "estimator": _fitted_once("CRFLabeler"),
+        "X": tables(),
+    },
+    "LabelTracksDisplay.from_predictions": lambda: {
+        "tracks": {"known": ["a", "a", "b"], "predicted": ["a", "b", "b"]}
     },
     "LossCurveDisplay.from_estimator": lambda: {
         "estimator": _fitted_once("EAMCClusterer")

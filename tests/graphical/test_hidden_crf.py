@@ -7,10 +7,13 @@ import pytest
 from scipy import sparse
 from scipy.special import logsumexp, softmax
 
+from mmfusion.graphical import ergodic_graph, forward_backward
 from mmfusion.graphical._hidden_crf import (
+    PRIOR_COUNT,
     ClassifiedFrames,
     HiddenCRFObjective,
     HiddenParameters,
+    generative_parameters,
     hidden_class_scores,
     hidden_states,
 )
@@ -87,3 +90,46 @@ def test_scores_of_classes_are_those_of_enumeration(linking):
                 totals.append(score)
             expected = own.classes[c] + logsumexp(totals)
             assert found[i, c] == pytest.approx(expected)
+
+
+def test_generative_weights_are_log_densities():
+    """Classes differ by what hidden Markov models of the same segments differ by."""
+    rng = np.random.default_rng(0)
+    offsets = np.arange(0, 61, 6)
+    codes = np.arange(10) % 2
+    X = rng.normal(size=(60, 3)) + np.repeat(codes, 6)[:, None]
+    data = ClassifiedFrames([X], codes, offsets, np.ones(10))
+    states = hidden_states(2, 1, "shared")
+    objective = HiddenCRFObjective(states, data, 2, 0.7)
+    segments = np.tile([0, 0, 0, 1, 1, 1], 10)
+    own = objective.parameters(generative_parameters(objective, segments, 1.0))
+    found = hidden_class_scores([X], offsets, states, own)
+    of_frames = 2 * np.repeat(codes, 6) + segments
+    means = np.array([X[of_frames == s].mean(axis=0) for s in range(4)])
+    variances = ((X - means[of_frames]) ** 2).mean(axis=0)
+    counts = PRIOR_COUNT + np.array([[10.0, 5.0], [0.0, 10.0]])
+    start = PRIOR_COUNT + np.array([5.0, 0.0])
+    expected = []
+    for c in range(2):
+        difference = X[:, None] - means[2 * c : 2 * c + 2]
+        densities = -0.5 * (difference**2 / variances).sum(axis=2)
+        graph = ergodic_graph(
+            counts / counts.sum(axis=1, keepdims=True), start / start.sum()
+        )
+        chain = forward_backward(graph, densities, offsets)
+        expected.append(chain.log_likelihoods)
+    np.testing.assert_allclose(found[:, 1] - found[:, 0], expected[1] - expected[0])
+
+
+def test_the_penalty_is_the_distance_from_the_center():
+    objective = objective_of("linked", 2)
+    rng = np.random.default_rng(2)
+    theta, center = rng.normal(size=(2, objective.n_parameters))
+    value, gradient = objective(theta)
+    objective.center = center
+    moved, other = objective(theta)
+    penalised = np.ones(len(theta), dtype=bool)
+    penalised[-2:] = False  # scores of the classes
+    change = ((theta - center)[penalised] ** 2).sum() - (theta[penalised] ** 2).sum()
+    assert moved - value == pytest.approx(0.5 * change)
+    np.testing.assert_allclose(gradient - other, np.where(penalised, center, 0))

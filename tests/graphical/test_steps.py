@@ -6,8 +6,14 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
+from mmfusion.graphical import (
+    _step_beams,
+    _step_posteriors,
+    forward_backward,
+    graph_from_edges,
+    viterbi,
+)
 from mmfusion.graphical import _steps as steps
-from mmfusion.graphical import forward_backward, graph_from_edges, viterbi
 from mmfusion.graphical._steps import (
     best_step_path,
     ctc_chain,
@@ -179,7 +185,67 @@ def test_plain_numbers_give_what_exponents_do(spread, monkeypatch):
     table = log_softmax(150, 6, seed=3, spread=spread)
     chain = ctc_chain(np.random.default_rng(0).integers(1, 6, 50), 0)
     plain = best_step_path(chain, table)
-    monkeypatch.setattr(steps, "LARGEST_WEIGHT", 0.0)
+    monkeypatch.setattr(_step_posteriors, "LARGEST_WEIGHT", 0.0)
     exact = best_step_path(chain, table)
     assert_allclose(plain.posteriors, exact.posteriors, rtol=1e-9)
     assert_allclose(plain.log_likelihood, exact.log_likelihood, rtol=1e-12)
+
+
+def peaked(n_frames, n_labels, seed, height=6.0, n_columns=20):
+    """Return log-probabilities of planted labels, as of a network that is confident."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(1, n_columns, n_labels)
+    starts = np.sort(rng.choice(n_frames // 3, n_labels, replace=False)) * 3
+    scores = rng.normal(size=(n_frames, n_columns))
+    columns = np.zeros(n_frames, dtype=int)
+    columns[starts] = columns[starts + 1] = labels
+    scores[np.arange(n_frames), columns] += height
+    return labels, scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
+
+
+@pytest.mark.parametrize("height", [0.0, 1.0, 3.0, 6.0])
+@pytest.mark.parametrize("beam", [0.5, 10.0, 40.0])
+def test_paths_of_few_states_are_the_best_of_all(height, beam, monkeypatch):
+    monkeypatch.setattr(_step_beams, "BEAM", beam)
+    labels, table = peaked(400, 60, 0, height)
+    for chain in (ctc_chain(labels, 0), random_chain(1, 40)):
+        arrays = steps._arrays(chain, len(table), None)
+        every = steps._BestPaths(arrays, table)
+        few = _step_beams.best_path_in_beam(arrays, table, every.log_weights)
+        states, score = every.path()
+        assert_array_equal(few.states, states)
+        assert few.score == score
+
+
+def test_paths_of_too_many_states_are_found_in_blocks(monkeypatch):
+    labels, table = peaked(300, 60, 0, height=0.0)
+    chain = ctc_chain(labels, 0)
+    expected = best_step_path(chain, table)
+    arrays = steps._arrays(chain, len(table), None)
+    monkeypatch.setattr(_step_beams, "MOST_BYTES", 1)
+    weights = steps._BestPaths(arrays, table).log_weights
+    assert _step_beams.best_path_in_beam(arrays, table, weights) is None
+    found = best_step_path(chain, table)
+    for own, value in zip(expected, found, strict=True):
+        assert_array_equal(own, value)
+
+
+@pytest.mark.parametrize("height", [1.0, 6.0, 12.0])
+def test_posteriors_of_few_states_are_those_of_all(height, monkeypatch):
+    labels, table = peaked(900, 150, 0, height)
+    chain = ctc_chain(labels, 0)
+    few = best_step_path(chain, table)
+    monkeypatch.setattr(_step_posteriors, "LARGEST_WEIGHT", 0.0)
+    exact = best_step_path(chain, table)
+    assert_allclose(few.posteriors, exact.posteriors, rtol=1e-10)
+    assert_allclose(few.log_likelihood, exact.log_likelihood, rtol=1e-13)
+
+
+def test_single_precision_is_read_as_it_is():
+    labels, table = peaked(60, 9, 0)
+    chain = ctc_chain(labels, 0)
+    table = table.astype(np.float32)
+    table.flags.writeable = False
+    expected = best_step_path(chain, table.astype(float))
+    for own, value in zip(expected, best_step_path(chain, table), strict=True):
+        assert_array_equal(own, value)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmfusion.nn._encoders import make_encoder, make_member_encoder
+from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._isolation import isolated
+from mmfusion.nn._member_encoders import make_member_encoder
 from mmfusion.nn._members import by_member, dropout, members_side_by_side
 from mmfusion.nn._tasks import (
     ClassTask,

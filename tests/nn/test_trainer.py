@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+import torch
 from sklearn.base import clone
 from sklearn.model_selection import GridSearchCV
 
 from mmfusion import EAMCClusterer, SiMVCClusterer, Trainer
+from mmfusion.nn._optimizers import make_optimizer
 from mmfusion.nn._trainer import current_options, resolve_settings
 from tests.clustering.small import X, small
 
@@ -128,3 +130,10 @@ def test_options_of_earlier_versions_have_their_current_names():
     assert (trainer.lr, trainer.adversary) == (0.1, {"alternate": True})
     options = Trainer(optimizer="sgd", adversary={"alternate": True}).get_params()
     assert current_options(options) == options
+
+
+def test_adamw_takes_one_call_per_group():
+    parameters = {"network": [torch.nn.Parameter(torch.zeros(2))]}
+    made = make_optimizer(torch.optim.AdamW, 0.1, parameters, {})
+    assert made.defaults["fused"]
+    assert made.defaults["weight_decay"] == 0.1

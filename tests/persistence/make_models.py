@@ -97,6 +97,13 @@ PARAMS: dict[str, dict[str, Any]] = {
             "late": LateFusionClusterer(KMeans(n_init=1), n_runs=2),
         }
     },
+    "CTCRecognizer": {"encoders": (4,), "trainer": Trainer(max_epochs=2)},
+    "DeepCTWAligner": {
+        "encoders": (4,),
+        "steps_per_epoch": 5,
+        "validation_fraction": 0.0,
+        "trainer": Trainer(max_epochs=2),
+    },
     "ForcedAligner": {"n_states": 2},
     "ProductHMMAligner": {"n_states": 2, "max_iter": 20, "tol": 0.1},
     "PerModality": {"transformer": PCA(2)},
@@ -112,8 +119,8 @@ OF_SEQUENCES |= {"HMMAligner", "HMMClassifier", "HMMClusterer", "HMMTransformer"
 OF_LABELS = {"CTCAligner", "ForcedAligner"}
 OF_SEQUENCES |= OF_LABELS
 OF_SEQUENCES |= {"SequenceGradients", "SequenceResampler"}
-OF_SEQUENCES |= {"HiddenCRFClassifier"}
-OF_SEQUENCES |= {"SiameseAligner"}
+OF_SEQUENCES |= {"CTCRecognizer", "HiddenCRFClassifier"}
+OF_SEQUENCES |= {"DeepCTWAligner", "SiameseAligner"}
 OF_SEQUENCES |= {"AsynchronousHMMAligner", "PairHMMAligner", "ProductHMMAligner"}
 
 
@@ -154,6 +161,8 @@ def predicted(model: Any, X: Any) -> np.ndarray:
         return np.concatenate([own.ravel() for own in model.link_posteriors(X)])
     if type(model).__name__ in OF_LABELS:  # likewise
         return np.concatenate([own.posteriors for own in model.align(X)])
+    if hasattr(model, "frame_log_probabilities"):
+        return np.concatenate([np.ravel(x) for x in model.frame_log_probabilities(X)])
     names = ("predict", "transform")
     method = next((name for name in names if hasattr(model, name)), None)
     found = getattr(model, method)(X) if method else model.labels_

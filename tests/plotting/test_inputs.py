@@ -13,6 +13,7 @@ from mmfusion.plotting import (
     ClusterProfileDisplay,
     KernelMatrixDisplay,
     KernelWeightsDisplay,
+    LabelTracksDisplay,
     LagDisplay,
     LatentMapDisplay,
     LossCurveDisplay,
@@ -39,6 +40,9 @@ CALLS = {
     ),
     "weights": lambda **changed: KernelWeightsDisplay.from_predictions(
         **{"weights": [1, 2], "names": ["a", "b"], **changed}
+    ),
+    "tracks": lambda **changed: LabelTracksDisplay.from_predictions(
+        **{"tracks": {"known": ["a", "b"], "predicted": ["a", "a"]}, **changed}
     ),
     "lag": lambda **changed: LagDisplay.from_predictions(
         **{"lag": [0.0, -0.5, 1.0], "names": ["a", "b"], **changed}

@@ -29,6 +29,7 @@ CHANGES = {
     "neighbors": lambda name: {"X": {name: LATENTS["a"]}},
     "confusion": lambda name: {**labelled(name), "names": [name, name]},
     "missing": lambda name: {"X": {name: LATENTS["a"]}},
+    "tracks": lambda name: {"tracks": {name: [name, "a"]}},
     "curves": lambda name: {"history": [{name: 1.0}, {name: 0.5}]},
     "reliability": lambda name: {"reliability": {name: [0.5, 1.0]}},
     "states": lambda name: {"posteriors": {name: [[0.5, 0.5]]}, "states": None},

@@ -140,6 +140,33 @@ def held_out_correlations(
             return np.zeros(n_directions)
         by_fold.append(_scores(samples, held_out, learned))
     scores = [np.concatenate(parts) for parts in zip(*by_fold, strict=True)]
+    return _mean_cosines(scores)
+
+
+def later_correlations(
+    samples: Samples, warps: Sequence[np.ndarray], learned: Projections
+) -> np.ndarray:
+    """Compute correlations along warps of samples that projections did not learn from.
+
+    Parameters
+    ----------
+    samples : sequence of sequences of ndarray of shape (n_frames, n_features)
+        Per sample, one sequence per modality.
+    warps : sequence of ndarray of shape (n_steps, n_modalities)
+        The warp of each sample.
+    learned : Projections
+        Projections, and the means from which scores deviate.
+
+    Returns
+    -------
+    ndarray of shape (n_directions,)
+        The correlations, averaged over pairs of modalities.
+    """
+    return _mean_cosines(_scores(samples, warps, learned))
+
+
+def _mean_cosines(scores: list[np.ndarray]) -> np.ndarray:
+    """Average the cosines of columns over pairs of modalities."""
     pairs = [_cosines(u, v) for u, v in combinations(scores, 2)]
     return np.mean(pairs, axis=0)
 

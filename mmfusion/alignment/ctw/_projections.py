@@ -175,7 +175,7 @@ def correlate(
     edges = np.cumsum([0, *(x.shape[1] for x in samples[0])])
     spans = [slice(*pair) for pair in pairwise(edges)]
     within = [
-        _whitening_directions(scatter[span, span], magnitude[span], ridge, v)
+        whitening_directions(scatter[span, span], magnitude[span], ridge, v)
         for v, span in enumerate(spans)
     ]
     ranks = [whitening.shape[1] for whitening in within]
@@ -288,10 +288,32 @@ def _mean_correlations(
     return np.mean(by_pair, axis=0)
 
 
-def _whitening_directions(
+def whitening_directions(
     scatter: np.ndarray, magnitude: np.ndarray, ridge: float, v: int
 ) -> np.ndarray:
-    """Return W with ``W' C W = I``, a column for each direction of the modality."""
+    """Return W with ``W' C W = I``, a column for each direction of a modality.
+
+    Parameters
+    ----------
+    scatter : ndarray of shape (n_features, n_features)
+        Covariance of its frames; C is this, mixed with the ridge.
+    magnitude : ndarray of shape (n_features,)
+        Largest absolute value of each feature.
+    ridge : float
+        Share of the identity in C.
+    v : int
+        Position of the modality, for errors.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_directions)
+        The directions.
+
+    Raises
+    ------
+    ValueError
+        If the frames never vary.
+    """
     variance = np.diag(scatter)
     varies = ~is_constant(np.sqrt(np.maximum(variance, 0)), magnitude)
     if not varies.any():

@@ -189,9 +189,31 @@ def align(
     ndarray of int64 of shape (n_steps, n_modalities)
         The warp. Of more than two modalities it has the length of the longest.
     """
-    projected = project(sample, projections)
-    warp = uniform_warp([len(x) for x in sample])
-    if len(sample) == 2:
+    return align_projected(project(sample, projections), constraints, max_iter, tol)
+
+
+def align_projected(
+    projected: Sequence[np.ndarray],
+    constraints: Mapping[str, Any] | None = None,
+    max_iter: int = 20,
+    tol: float = 0.01,
+) -> np.ndarray:
+    """Align a sample whose frames are projected.
+
+    Parameters
+    ----------
+    projected : sequence of ndarray of shape (n_frames, n_directions)
+        One projected sequence per modality.
+    constraints, max_iter, tol
+        Parameters of `align`.
+
+    Returns
+    -------
+    ndarray of int64 of shape (n_steps, n_modalities)
+        The warp.
+    """
+    warp = uniform_warp([len(x) for x in projected])
+    if len(projected) == 2:
         return realign(projected, warp, constraints)
     for _ in range(max_iter):
         before, warp = warp, realign(projected, warp, constraints)

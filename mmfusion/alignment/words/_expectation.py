@@ -10,6 +10,7 @@ from mmfusion._compilation import jit
 from mmfusion.alignment.words._index import CorpusIndex, TypePairs
 from mmfusion.alignment.words._positions import (
     DIAGONAL,
+    UNIFORM,
     Positions,
     longer_jumps,
     mean_distance,
@@ -90,6 +91,9 @@ def expectation(
         [longer_jumps(own.jumps, longest) for own in (model.forward, model.reverse)]
     )
     found = Expectations(zero_counts(types), np.zeros_like(jumps), np.zeros((2, 2)))
+    if model.forward.kind == model.reverse.kind == UNIFORM and not agree:
+        _expect_uniform(index, first, last, longest, model, found)
+        return found
     _expect(index, first, last, longest, model, jumps, agree, found)
     found.jump_counts[:] *= jumps  # which the recursions leave out
     return found
@@ -162,6 +166,63 @@ def _expect(index, first, last, longest, model, jumps, agree, found):
         if agree:
             _multiply_posteriors(forward, reverse, null_forward, null_reverse)
         _count(index, s, forward, reverse, null_forward, null_reverse, found.counts)
+
+
+@jit
+def _expect_uniform(index, first, last, longest, model, found):
+    """Count pairs where no position has a prior: their posteriors need no table."""
+    pairs, counts = model.translations.pairs, found.counts
+    to_target, to_source = np.empty(longest), np.empty(longest)
+    for s in range(first, last):
+        source = index.source.codes[
+            index.source.offsets[s] : index.source.offsets[s + 1]
+        ]
+        target = index.target.codes[
+            index.target.offsets[s] : index.target.offsets[s + 1]
+        ]
+        own = index.cells[index.cell_offsets[s] : index.cell_offsets[s + 1]]
+        n_source, n_target = len(source), len(target)
+        if len(own) == 0:
+            continue
+        to_target[:n_target] = 0
+        for i in range(n_source):
+            total = 0.0
+            for j in range(n_target):
+                pair = own[i * n_target + j]
+                to_target[j] += pairs[pair, 0]
+                total += pairs[pair, 1]
+            to_source[i] = total
+        found.sums[0, 0] += _share(
+            model.forward.null_probability, model.translations.null_to_target, target,
+            n_source, to_target, counts.null_to_target,
+        )  # fmt: skip
+        found.sums[1, 0] += _share(
+            model.reverse.null_probability, model.translations.null_to_source, source,
+            n_target, to_source, counts.null_to_source,
+        )  # fmt: skip
+        for i in range(n_source):
+            for j in range(n_target):
+                pair = own[i * n_target + j]
+                counts.pairs[pair, 0] += pairs[pair, 0] * to_target[j]
+                counts.pairs[pair, 1] += pairs[pair, 1] * to_source[i]
+
+
+@jit
+def _share(null_probability, null, generated, n_positions, totals, null_counts):
+    """Replace sums over positions by what makes posteriors of translations.
+
+    Adds the posteriors of NULL to its counts, and returns the log-likelihood of the
+    generated tokens.
+    """
+    share = null_probability if null_probability >= 0 else 1 / (n_positions + 1)
+    prior, log_likelihood = (1 - share) / n_positions, 0.0
+    for j in range(len(generated)):
+        from_null = share * null[generated[j]]
+        total = from_null + prior * totals[j]
+        null_counts[generated[j]] += from_null / total
+        totals[j] = prior / total
+        log_likelihood += np.log(total)
+    return log_likelihood
 
 
 @jit

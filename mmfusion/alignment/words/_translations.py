@@ -106,15 +106,15 @@ def estimate_translations(
     Translations
         The probabilities, in the arrays of the counts. They do not add up to 1.
     """
-    sources = types.sources()
     by_source, by_target = _sums_by_type(
-        sources, types.targets, counts.pairs, *types.shape
+        types.indptr, types.targets, counts.pairs, types.n_targets
     )
     given_source = _scales(by_source, concentration)
     given_target = _scales(by_target, concentration)
     _estimate_pairs(
-        sources, types.targets, counts.pairs, given_source, given_target, concentration
-    )
+        types.indptr, types.targets, counts.pairs, given_source, given_target,
+        concentration,
+    )  # fmt: skip
     for own in (counts.null_to_target, counts.null_to_source):
         total = np.array([[own.sum(), len(own)]])
         scale = np.repeat(_scales(total, concentration), len(own))
@@ -130,15 +130,18 @@ def estimate_translations(
 
 
 @jit
-def _sums_by_type(sources, targets, counts, n_sources, n_targets):
+def _sums_by_type(indptr, targets, counts, n_targets):
     """Return the sum of counts and the number of pairs of every given type."""
-    by_source = np.zeros((n_sources, 2))
+    by_source = np.zeros((len(indptr) - 1, 2))
     by_target = np.zeros((n_targets, 2))
-    for k in range(len(sources)):
-        by_source[sources[k], 0] += counts[k, 0]
-        by_source[sources[k], 1] += 1
-        by_target[targets[k], 0] += counts[k, 1]
-        by_target[targets[k], 1] += 1
+    for e in range(len(by_source)):
+        total = 0.0
+        for k in range(indptr[e], indptr[e + 1]):
+            total += counts[k, 0]
+            by_target[targets[k], 0] += counts[k, 1]
+            by_target[targets[k], 1] += 1
+        by_source[e, 0] = total
+        by_source[e, 1] = indptr[e + 1] - indptr[e]
     return by_source, by_target
 
 
@@ -170,10 +173,12 @@ def _estimated(counts, scales, concentration):
 
 
 @jit
-def _estimate_pairs(sources, targets, counts, by_source, by_target, concentration):
-    for k in range(len(sources)):
-        counts[k, 0] = _estimate(counts[k, 0], by_source[sources[k]], concentration)
-        counts[k, 1] = _estimate(counts[k, 1], by_target[targets[k]], concentration)
+def _estimate_pairs(indptr, targets, counts, by_source, by_target, concentration):
+    for e in range(len(indptr) - 1):
+        own = by_source[e]
+        for k in range(indptr[e], indptr[e + 1]):
+            counts[k, 0] = _estimate(counts[k, 0], own, concentration)
+            counts[k, 1] = _estimate(counts[k, 1], by_target[targets[k]], concentration)
 
 
 @jit

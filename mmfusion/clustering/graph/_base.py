@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from numbers import Integral
 from typing import Any, Self
 
@@ -36,6 +35,7 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import refuse_empty_samples
+from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin
 from mmfusion.clustering.graph._affinities import (
     adaptive_graph,
@@ -326,12 +326,10 @@ class BaseGraphClusterer(
             if self._is_precomputed
             else f"have only modalities that are constant, of {constant}"
         )
-        warnings.warn(
+        warn_user(
             f"{np.count_nonzero(~placed)} of {len(placed)} samples, first sample "
             f"{placed.argmin()}, {reason}: no graph places them, and all are assigned "
             "to one cluster. Leave them out, or give them a further modality",
-            UserWarning,
-            stacklevel=4,
         )
 
     def _choose_n_clusters(
@@ -404,12 +402,10 @@ def warn_of_parts(graph: sparse.csr_array, n_clusters: int) -> None:
     """
     n_parts = count_parts(graph)
     if n_parts > n_clusters:
-        warnings.warn(
+        warn_user(
             f"the graph of all modalities has {n_parts} parts without an edge between "
             f"them, more than the {n_clusters} clusters: the smaller parts are "
             "assigned to clusters arbitrarily. Raise n_neighbors, or n_clusters",
-            UserWarning,
-            stacklevel=4,
         )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
 from scipy import linalg, sparse
 
+from mmfusion._warnings import warn_user
 from mmfusion.clustering.graph._eigenvectors import leading_eigenvectors
 from mmfusion.clustering.graph._embeddings import fuse_graphs
 
@@ -72,11 +72,9 @@ def choose_n_clusters(
         total = total + evidence["modularity_in_others"]
     best = int(numbers[total.argmax()])
     if best == MAX_AUTO_CLUSTERS:
-        warnings.warn(
+        warn_user(
             f"n_clusters='auto' chose {best}, the largest number that it compares: "
             "there may be more clusters; give n_clusters",
-            UserWarning,
-            stacklevel=6,
         )
     return best, evidence
 

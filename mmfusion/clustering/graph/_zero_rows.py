@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy import sparse
 
 from mmfusion._pieces import map_pieces
 from mmfusion._typing import NumericBlock
+from mmfusion._warnings import warn_user
 from mmfusion.modalities import Modalities
 
 ZERO_ROWS = ("warn", "missing", "keep")
@@ -56,13 +56,11 @@ def observed_samples(
     shares = zeros.sum(axis=0) / np.maximum(observed.sum(axis=0), 1)
     for name, share in zip(frame.names, shares, strict=True):
         if share > LARGEST_ZERO_SHARE:
-            warnings.warn(
+            warn_user(
                 f"modality {name!r}: {share:.0%} of the samples are rows of zeros, "
                 "which form a cluster of their own in a graph of neighbours; "
                 "zero_rows='missing' marks them as missing, zero_rows='keep' takes "
                 "them as they are",
-                UserWarning,
-                stacklevel=3,
             )
     return observed
 

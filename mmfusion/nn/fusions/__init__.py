@@ -1,7 +1,7 @@
 """Fusion modules: from the latents of several modalities to one vector per sample."""
 
 from mmfusion.nn.fusions._base import Fusion, MemberFusions
-from mmfusion.nn.fusions._gated import GatedFusion
+from mmfusion.nn.fusions._gated import CrossAttentionFusion, GatedFusion
 from mmfusion.nn.fusions._low_rank import LowRankFusion, TensorFusion
 from mmfusion.nn.fusions._simple import (
     AttentionFusion,
@@ -10,6 +10,7 @@ from mmfusion.nn.fusions._simple import (
     MeanFusion,
 )
 
+# of latents; that of sequences which attend to one another is CrossAttentionFusion
 FUSIONS: dict[str, type[Fusion]] = {
     "gated": GatedFusion,
     "concat": ConcatFusion,
@@ -20,4 +21,4 @@ FUSIONS: dict[str, type[Fusion]] = {
     "late": LateFusion,
 }
 
-__all__ = ["FUSIONS", "Fusion", "MemberFusions"]
+__all__ = ["FUSIONS", "CrossAttentionFusion", "Fusion", "MemberFusions"]

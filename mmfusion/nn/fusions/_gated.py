@@ -35,3 +35,18 @@ class GatedFusion(Fusion):
     def gates(self, latents: Tensor, observed: Tensor) -> Tensor:
         """Compute the mean gate of each modality."""
         return torch.movedim(self._gates(latents, observed).mean(-1), 0, -1)
+
+
+class CrossAttentionFusion(GatedFusion):
+    """Gated fusion of sequences that have read one another.
+
+    Latents have twice the width: that of a modality alone, and the one that is fused.
+    """
+
+    def forward(self, latents: Tensor, observed: Tensor) -> Tensor:
+        """Fuse the second halves of the latents."""
+        return super().forward(latents[..., self.width :], observed)
+
+    def gates(self, latents: Tensor, observed: Tensor) -> Tensor:
+        """Compute the mean gate of each modality, from the second halves."""
+        return super().gates(latents[..., self.width :], observed)

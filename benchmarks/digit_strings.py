@@ -1,0 +1,75 @@
+"""Errors of CTCRecognizer on strings of digits that are heard and shown.
+
+Recordings and images of avdigits (see build_data.py): strings of 3 to 6 digits of the
+speakers 0 to 3 to train, of 4 and 5 to test. The noise of training strings is 0, 1 or
+2 standard deviations, a third each; that of test strings rises. The network of audio
+alone is trained in the same way.
+
+    python benchmarks/digit_strings.py avdigits_fsdd_mnist.npz --seeds 3
+"""
+
+import argparse
+import time
+
+import numpy as np
+
+from mmfusion import CTCRecognizer, Modalities
+from mmfusion.datasets import make_digit_strings
+
+NOISES = (0.0, 1.0, 2.0)
+N_TRAIN, N_TEST = 100, 40  # strings of each noise, and of the test
+
+
+def concatenated(parts):
+    X = [part[0] for part in parts]
+    blocks = {name: [x for own in X for x in own[name]] for name in X[0].names}
+    labels = [own for part in parts for own in part[1]]
+    return Modalities(blocks), labels
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("path")
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    with np.load(options.path) as data:
+        audio = data["view_1"].reshape(-1, 13, 20).swapaxes(1, 2)
+        images, y, speaker = data["view_0"], data["y"], data["speaker"]
+    is_train = speaker <= 3
+    train = audio[is_train], images[is_train], y[is_train]
+    test = audio[~is_train], images[~is_train], y[~is_train]
+    for seed in range(options.seeds):
+        parts = [
+            make_digit_strings(
+                *train, N_TRAIN, noise_std=noise, random_state=10 * seed + k
+            )
+            for k, noise in enumerate(NOISES)
+        ]
+        X, labels = concatenated(parts)
+        for names in (["audio", "images"], ["audio"]):
+            start = time.process_time()
+            model = CTCRecognizer(times=-1, random_state=seed).fit(X[names], labels)
+            seconds = time.process_time() - start
+            errors, off = [], []
+            for noise in NOISES:
+                strings, truth, spans = make_digit_strings(
+                    *test, N_TEST, noise_std=noise, random_state=100 + seed
+                )
+                errors.append(1 - model.score(strings[names], truth))
+                for found, own in zip(
+                    model.align(strings[names], truth), spans, strict=True
+                ):
+                    off.append((found.moments - own[:, 0]) / np.ptp(own, axis=1))
+            last = model.history_[-1]["train_error"]
+            print(
+                f"seed {seed} {'+'.join(names):13} errors",
+                " ".join(f"{error:.3f}" for error in errors),
+                f"on training strings {last:.3f}, {model.n_iter_} epochs,",
+                f"{seconds:.0f} CPU s, moments at {np.median(np.concatenate(off)):.2f}"
+                " of the digit",
+                flush=True,
+            )
+
+
+if __name__ == "__main__":
+    main()

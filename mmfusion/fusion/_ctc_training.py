@@ -1,0 +1,274 @@
+"""Training of the network of CTCRecognizer, and its log-probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor, nn
+
+from mmfusion._warnings import warn_user
+from mmfusion.alignment._encoder_training import (
+    CHECKPOINT_OPTIONS,
+    WITHOUT_EFFECT,
+    aligner_settings,
+    check_finite,
+    set_rate,
+)
+from mmfusion.graphical._ctc_decoding import greedy_labels
+from mmfusion.metrics._label_sequences import edit_distance
+from mmfusion.nn._attention import Frames
+from mmfusion.nn._ctc import BLANK, CTCNetwork, Transcripts, ctc_losses
+from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
+from mmfusion.nn._optimizers import make_optimizer
+from mmfusion.nn._state import to_tensors
+from mmfusion.nn._trainer import Trainer, TrainingSettings
+
+FEWEST_STEPS, MOST_STEPS = 600, 4000  # of automatic trainings
+PLATEAU_ERROR = 0.5  # above it, a network has not begun to distinguish labels
+LAST_SHARE = 0.3  # of the steps, in which a constant rate falls to 0
+
+DIVERGENCE_REMEDY = "set scaling='standard' if features are of large values"
+DEFAULTS: dict[str, Any] = {
+    "max_epochs": "auto",
+    "batch_size": 8,
+    "lr": {"network": 4e-3},
+    "betas": {"network": (0.9, 0.999)},
+    "optimizer": torch.optim.AdamW,
+    "weight_decay": 1e-2,
+    "lr_schedule": "constant",
+    "clip_norm": 5.0,
+    "selection": "total",
+    "selection_every": 0,
+}
+
+
+class TimedSample(NamedTuple):
+    """Sequences of a sample, with their times.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_frames,)
+        Times of the frames that have labels.
+    frames : list of (ndarray, ndarray) or None
+        Features of shape (n_frames, n_features) and times, by modality; None where it
+        is missing.
+    """
+
+    times: np.ndarray
+    frames: list[tuple[np.ndarray, np.ndarray] | None]
+
+
+def training_settings(trainer: Trainer | None) -> TrainingSettings:
+    """Check a trainer, and fill in the defaults.
+
+    Parameters
+    ----------
+    trainer : Trainer or None
+        The trainer; None is one without options.
+
+    Returns
+    -------
+    TrainingSettings
+        The settings.
+
+    Raises
+    ------
+    ValueError
+        If an option is out of range, or has no effect.
+    """
+    without_effect = (*WITHOUT_EFFECT, *CHECKPOINT_OPTIONS)
+    return aligner_settings(trainer, DEFAULTS, without_effect, "CTCRecognizer")
+
+
+def train(
+    network: CTCNetwork,
+    samples: Sequence[TimedSample],
+    labels: Sequence[np.ndarray],
+    settings: TrainingSettings,
+    order: torch.Generator,
+) -> list[dict[str, Any]]:
+    """Train a network by transcripts, within `isolated`.
+
+    A network first returns blanks alone, for some hundred steps. The rate therefore
+    stays as it is, and falls only at the end. Automatic trainings go on until the error
+    on the transcripts is below a half, and then as long again.
+
+    Parameters
+    ----------
+    network : CTCNetwork
+        The network; it is trained in place.
+    samples : sequence of TimedSample
+        The samples.
+    labels : sequence of ndarray of int
+        Columns of their labels.
+    settings : TrainingSettings
+        The settings.
+    order : Generator
+        Generator of the order of the samples.
+
+    Returns
+    -------
+    list of dict
+        Loss and error of every epoch.
+
+    Raises
+    ------
+    DivergenceError
+        If a loss is NaN or infinite.
+    """
+    network.to(settings.device, settings.full_dtype).train()
+    optimizer = make_optimizer(
+        settings.optimizer,
+        settings.weight_decay,
+        {"network": list(network.parameters())},
+        settings.betas,
+    )
+    starts = range(0, len(samples), settings.batch_size)
+    is_auto = settings.max_epochs == "auto"
+    longest = -(-MOST_STEPS // len(starts))
+    n_epochs = longest if is_auto else settings.max_epochs
+    has_left_plateau = not is_auto
+    history: list[dict[str, Any]] = []
+    with flushing_denormals(True):
+        while len(history) < n_epochs:
+            shuffled = torch.randperm(len(samples), generator=order).tolist()
+            total, n_errors = 0.0, 0
+            for k, start in enumerate(starts):
+                chosen = shuffled[start : start + settings.batch_size]
+                done = (len(history) + k / len(starts)) / n_epochs
+                _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
+                own = [labels[i] for i in chosen]
+                table, losses = _losses(network, [samples[i] for i in chosen], own)
+                check_finite(losses.mean(), len(history), DIVERGENCE_REMEDY)
+                optimizer.zero_grad()
+                losses.mean().backward()
+                if settings.clip_norm is not None:
+                    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
+                optimizer.step()
+                total += float(losses.detach().sum())
+                n_errors += _n_errors(table, [samples[i] for i in chosen], own)
+            error = n_errors / max(1, sum(map(len, labels)))
+            history.append(
+                {
+                    "phase": "training",
+                    "train_loss": total / len(samples),
+                    "train_error": error,
+                }
+            )
+            if not has_left_plateau and error < PLATEAU_ERROR:
+                has_left_plateau = True
+                fewest = -(-FEWEST_STEPS // len(starts))
+                n_epochs = min(longest, max(fewest, 2 * len(history)))
+    if not has_left_plateau:
+        warn_user(
+            f"CTCRecognizer has not converged after {len(history)} epochs: the error "
+            f"on the samples of fit is {history[-1]['train_error']:.2f}; give more "
+            "samples, features that distinguish labels, or trainer__max_epochs",
+            ConvergenceWarning,
+        )
+    return history
+
+
+def _set_rate(
+    optimizer: torch.optim.Optimizer, settings: TrainingSettings, progress: float
+) -> None:
+    set_rate(optimizer, settings, progress)
+    if settings.lr_schedule == "constant":
+        for group in optimizer.param_groups:
+            group["lr"] *= min(1.0, (1.0 - progress) / LAST_SHARE)
+
+
+def _losses(
+    network: CTCNetwork, samples: Sequence[TimedSample], labels: Sequence[np.ndarray]
+) -> tuple[Tensor, Tensor]:
+    """Return log-probabilities, and the loss of each sample per label."""
+    clock, inputs = _padded(network, samples)
+    columns = torch.from_numpy(np.concatenate(labels)).to(clock.times.device)
+    lengths = torch.tensor([len(own) for own in labels], device=clock.times.device)
+    with drawing():
+        table = network(clock, inputs)
+    losses = ctc_losses(table, clock.observed, Transcripts(columns, lengths))
+    return table.detach(), losses / lengths.clamp(min=1)
+
+
+def _n_errors(
+    table: Tensor, samples: Sequence[TimedSample], labels: Sequence[np.ndarray]
+) -> int:
+    """Return the number of labels to insert, delete or replace."""
+    arrays = table.cpu().numpy()
+    return sum(
+        edit_distance(own.tolist(), greedy_labels(array[: len(sample.times)], BLANK))
+        for array, sample, own in zip(arrays, samples, labels, strict=True)
+    )
+
+
+def _padded(
+    network: CTCNetwork, samples: Sequence[TimedSample]
+) -> tuple[Frames, list[Frames]]:
+    """Return the clocks of a batch, and the frames of each modality."""
+    like = network.last.weight.detach()
+    clock = _frames([(s.times[:, None], s.times) for s in samples], 1, like)
+    n_features = [e.convolutions[0].in_channels for e in network.encoders]
+    inputs = [
+        _frames([s.frames[v] for s in samples], d, like, clock if v == 0 else None)
+        for v, d in enumerate(n_features)
+    ]
+    return clock, inputs
+
+
+def _frames(
+    sequences: Sequence[tuple[np.ndarray, np.ndarray] | None],
+    n_features: int,
+    like: Tensor,
+    clock: Frames | None = None,
+) -> Frames:
+    """Pad sequences to one length, that of the clock if it is given."""
+    longest = max((len(own[1]) for own in sequences if own is not None), default=1)
+    if clock is not None:
+        longest = clock.times.shape[1]
+    values = np.zeros((len(sequences), longest, n_features))
+    times = np.zeros((len(sequences), longest))
+    observed = np.zeros((len(sequences), longest), dtype=bool)
+    for i, own in enumerate(sequences):
+        if own is not None:
+            n = len(own[1])
+            values[i, :n], times[i, :n], times[i, n:] = own[0], own[1], own[1][-1]
+            observed[i, :n] = True
+    return Frames(
+        torch.from_numpy(values).to(like),
+        torch.from_numpy(times).to(like),
+        torch.from_numpy(observed).to(like.device),
+    )
+
+
+def log_probabilities(
+    make: Callable[[], CTCNetwork],
+    arrays: Mapping[str, np.ndarray],
+    samples: Sequence[TimedSample],
+) -> Iterator[np.ndarray]:
+    """Compute log-probabilities by a trained network, in float64.
+
+    Parameters
+    ----------
+    make : callable
+        Makes the network, untrained.
+    arrays : mapping of str to ndarray
+        Its parameters.
+    samples : sequence of TimedSample
+        The samples, each of which is computed alone: none depends on another.
+
+    Returns
+    -------
+    iterator of ndarray of shape (n_frames, n_columns)
+        The log-probabilities.
+    """
+    with isolated(), torch.no_grad():
+        network = make().double()
+        network.load_state_dict(to_tensors(dict(arrays)))
+        network.eval()
+        found = [network(*_padded(network, [own]))[0].numpy() for own in samples]
+    return iter(found)
