@@ -421,10 +421,10 @@ class CoMVCClusterer(SiMVCClusterer):
         Options of the training. What it leaves open is, by default, ``max_epochs=100,
         batch_size=100, lr={'network': 0.001}, lr_schedule='constant', clip_norm=5.0,
         selection='separation', selection_every=4``, and Adam; with a
-        `reconstruction_weight`, ``pretrain_epochs=50, pretrain_lr=0.001``, and
-        otherwise there is no pretraining. There are no discriminators. Options of what
-        there is not are refused. The criteria are 'separation', D_sc alone;
-        'clustering', the clustering terms; and 'total'.
+        `reconstruction_weight`, ``pretrain_epochs=50, pretrain_lr=0.001``, and of Adam
+        ``weight_decay=0.01``; otherwise there is no pretraining. There are no
+        discriminators. Options of what there is not are refused. The criteria are
+        'separation', D_sc alone; 'clustering', the clustering terms; and 'total'.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.
@@ -581,7 +581,11 @@ class CoMVCClusterer(SiMVCClusterer):
         if not self.reconstruction_weight:
             return SiMVCClusterer._trainer_defaults
         pretraining = {"pretrain_epochs": 50, "pretrain_lr": {"network": 1e-3}}
-        return SiMVCClusterer._trainer_defaults | pretraining
+        defaults = SiMVCClusterer._trainer_defaults | pretraining
+        if self.trainer is not None and self.trainer.optimizer is not None:
+            return defaults  # it may have none, or its own
+        # without decay, few samples are memorised, in the clusters of the first steps
+        return defaults | {"weight_decay": 0.01}
 
     def _make_phases(self, n_samples: int, settings: TrainingSettings) -> list[Phase]:
         phases = super()._make_phases(n_samples, settings)

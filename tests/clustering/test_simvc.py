@@ -251,6 +251,21 @@ def test_clusters_that_modalities_share_are_found(cls, seed):
     assert adjusted_rand_score(y, labels) > 0.9
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_few_samples_are_not_memorised_by_decoders(seed):
+    X, y = make_multimodal_blobs(60, (10, 20), centers=3, random_state=0)
+    trainer = Trainer(max_epochs=25)
+    wide = {"encoders": (512, 512, 256), "trainer": trainer, "random_state": seed}
+    fitted = small(CoMVCClusterer, reconstruction_weight=1, **wide).fit(X)
+    assert adjusted_rand_score(y, fitted.labels_) > 0.8
+
+
+def test_an_optimizer_without_weight_decay_trains_decoders():
+    options = {"optimizer": torch.optim.Rprop, "pretrain_epochs": 1}
+    fitted = small(CoMVCClusterer, reconstruction_weight=1, options=options).fit(X)
+    assert fitted.n_iter_ == 5
+
+
 @BOTH
 def test_clusters_are_found_though_modalities_are_missing(cls):
     fitted = small(cls, **ENOUGH).fit(GAPS)
