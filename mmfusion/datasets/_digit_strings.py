@@ -158,7 +158,7 @@ def _checked_arrays(
     audio: ArrayLike, images: ArrayLike, y: ArrayLike
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the arrays, whose shapes fit one another."""
-    arrays = []
+    arrays: list[np.ndarray] = []
     shapes = {
         "audio": "(n_recordings, n_frames, n_features)",
         "images": "(n_recordings, n_pixels)",

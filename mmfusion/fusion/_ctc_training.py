@@ -128,10 +128,10 @@ def train(
         settings.betas,
     )
     starts = range(0, len(samples), settings.batch_size)
-    is_auto = settings.max_epochs == "auto"
     longest = -(-MOST_STEPS // len(starts))
-    n_epochs = longest if is_auto else settings.max_epochs
-    has_left_plateau = not is_auto
+    given = settings.max_epochs
+    n_epochs = longest if given == "auto" else given
+    has_left_plateau = given != "auto"
     history: list[dict[str, Any]] = []
     with flushing_denormals(True):
         while len(history) < n_epochs:
@@ -212,7 +212,7 @@ def _padded(
     """Return the clocks of a batch, and the frames of each modality."""
     like = network.last.weight.detach()
     clock = _frames([(s.times[:, None], s.times) for s in samples], 1, like)
-    n_features = [e.convolutions[0].in_channels for e in network.encoders]
+    n_features = network.n_features
     inputs = [
         _frames([s.frames[v] for s in samples], d, like, clock if v == 0 else None)
         for v, d in enumerate(n_features)

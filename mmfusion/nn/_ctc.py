@@ -95,6 +95,7 @@ class CTCNetwork(nn.Module):
         unit: float,
     ) -> None:
         super().__init__()
+        self.n_features = list(n_features)
         width = widths[-1]
         self.encoders = nn.ModuleList(
             MaskedConvolutions(d, widths, context, dropout) for d in n_features
