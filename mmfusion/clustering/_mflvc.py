@@ -297,7 +297,8 @@ class MFLVCClusterer(BaseDeepClusterer):
         n_epochs = settings.max_epochs
         if n_epochs == "auto":
             n_most = max(1, n_samples // SAMPLES_PER_EPOCH)
-            n_epochs = min(n_most, auto_epochs(n_samples, size))
+            n_chosen: int = min(n_most, auto_epochs(n_samples, size))
+            n_epochs = n_chosen
         n_before = settings.pretrain_epochs
         if n_before == "auto":
             n_before = auto_epochs(n_samples, size)
