@@ -12,6 +12,7 @@ from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._block_checks import ModalityTags
+from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import fit_scaling
@@ -28,8 +29,8 @@ from mmfusion.base import ModalityMixin
 from mmfusion.fusion._ctc_training import (
     TimedSample,
     log_probabilities,
-    train,
-    training_settings,
+    recognizer_settings,
+    train_recognizer,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged, encode_labels, frame_labels
 from mmfusion.graphical._ctc_decoding import beam_labels, greedy_labels
@@ -42,6 +43,7 @@ from mmfusion.nn._isolation import drawing, isolated
 from mmfusion.nn._state import to_arrays
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 
+MOST_CONTEXT = 16  # frames on each side of a convolution
 WINDOW_SHARE = 0.05  # of a typical sample: the unit of attention at the start
 
 
@@ -64,10 +66,15 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
     ----------
     encoders : sequence of int, default=(64, 64, 64)
         Numbers of filters of the convolutions over the frames of every modality.
-    context : int, default=4
-        Number of frames on each side that each convolution sees.
+    context : int or dict of str to int, default=4
+        Number of frames on each side that each convolution sees, at most 16; of all
+        modalities, or of each by name. 0 is for frames whose neighbours add nothing,
+        such as one image for each label.
     dropout : float, default=0.1
         Rate of dropout after each convolution.
+    modality_dropout : float, default=0.3
+        Probability with which a modality of a sample, other than the first, is dropped
+        in training, so that the network learns to do without.
     scaling : {'standard'} or None, default='standard'
         Scaling of the features by their mean and standard deviation over the frames
         of `fit`. None is for features of values about 1.
@@ -177,8 +184,9 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
 
     _parameter_constraints: dict = {
         "encoders": [list, tuple],
-        "context": [Interval(Integral, 0, 16, closed="both")],
+        "context": [Interval(Integral, 0, MOST_CONTEXT, closed="both"), dict],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "scaling": [StrOptions({"standard"}), None],
         "times": [INTEGER, dict, None],
         "decoding": [StrOptions({"beam", "greedy"})],
@@ -192,8 +200,9 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self,
         encoders: Sequence[int] = (64, 64, 64),
         *,
-        context: int = 4,
+        context: ByModality[int] = 4,
         dropout: float = 0.1,
+        modality_dropout: float = 0.3,
         scaling: str | None = "standard",
         times: ByModality[int | None] = None,
         decoding: str = "beam",
@@ -205,6 +214,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self.encoders = encoders
         self.context = context
         self.dropout = dropout
+        self.modality_dropout = modality_dropout
         self.scaling = scaling
         self.times = times
         self.decoding = decoding
@@ -229,7 +239,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self
             The fitted recognizer.
         """
-        settings = training_settings(self.trainer)
+        settings = recognizer_settings(self.trainer)
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         if frame._index is not None:
@@ -248,7 +258,9 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         with isolated(seed) as order:
             network = self._make_network()
             samples = [self._scaled(sample) for sample in timed]
-            self.history_ = train(network, samples, columns, settings, order)
+            self.history_ = train_recognizer(
+                network, samples, columns, settings, order, self.modality_dropout
+            )
             self._arrays: dict[str, np.ndarray] = to_arrays(dict(network.state_dict()))
         self.n_iter_ = len(self.history_)
         return self
@@ -463,10 +475,22 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
             ],
             "n_columns": len(self.classes_) + 1,
             "widths": [int(w) for w in widths],
-            "context": int(self.context),
+            "contexts": self._contexts(),
             "dropout": float(self.dropout),
             "unit": WINDOW_SHARE * (float(np.median(lengths)) or 1.0),
         }
+
+    def _contexts(self) -> list[int]:
+        """Return the context of each modality."""
+        names = list(self._layout.names)
+        contexts = by_modality(self.context, names, "context", 4)
+        for name, context in zip(names, contexts, strict=True):
+            if not is_integer(context) or not 0 <= context <= MOST_CONTEXT:
+                raise ValueError(
+                    f"context={context!r} of modality {name!r}; give an integer from 0 "
+                    f"to {MOST_CONTEXT}"
+                )
+        return [int(context) for context in contexts]
 
     def _make_network(self) -> CTCNetwork:
         with drawing():

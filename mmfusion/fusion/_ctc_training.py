@@ -20,9 +20,14 @@ from mmfusion.alignment._encoder_training import (
 )
 from mmfusion.graphical._ctc_decoding import greedy_labels
 from mmfusion.metrics._label_sequences import edit_distance
-from mmfusion.nn._attention import Frames
+from mmfusion.nn._attention import TimedFrames
 from mmfusion.nn._ctc import BLANK, CTCNetwork, Transcripts, ctc_losses
-from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
+from mmfusion.nn._isolation import (
+    current_draws,
+    drawing,
+    flushing_denormals,
+    isolated,
+)
 from mmfusion.nn._optimizers import make_optimizer
 from mmfusion.nn._state import to_tensors
 from mmfusion.nn._trainer import Trainer, TrainingSettings
@@ -62,7 +67,7 @@ class TimedSample(NamedTuple):
     frames: list[tuple[np.ndarray, np.ndarray] | None]
 
 
-def training_settings(trainer: Trainer | None) -> TrainingSettings:
+def recognizer_settings(trainer: Trainer | None) -> TrainingSettings:
     """Check a trainer, and fill in the defaults.
 
     Parameters
@@ -84,12 +89,13 @@ def training_settings(trainer: Trainer | None) -> TrainingSettings:
     return aligner_settings(trainer, DEFAULTS, without_effect, "CTCRecognizer")
 
 
-def train(
+def train_recognizer(
     network: CTCNetwork,
     samples: Sequence[TimedSample],
     labels: Sequence[np.ndarray],
     settings: TrainingSettings,
     order: torch.Generator,
+    modality_dropout: float,
 ) -> list[dict[str, Any]]:
     """Train a network by transcripts, within `isolated`.
 
@@ -109,6 +115,8 @@ def train(
         The settings.
     order : Generator
         Generator of the order of the samples.
+    modality_dropout : float
+        Probability with which a modality of a sample, other than the first, is dropped.
 
     Returns
     -------
@@ -142,7 +150,9 @@ def train(
                 done = (len(history) + k / len(starts)) / n_epochs
                 _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
                 own = [labels[i] for i in chosen]
-                table, losses = _losses(network, [samples[i] for i in chosen], own)
+                table, losses = _losses(
+                    network, [samples[i] for i in chosen], own, modality_dropout
+                )
                 check_finite(losses.mean(), len(history), DIVERGENCE_REMEDY)
                 optimizer.zero_grad()
                 losses.mean().backward()
@@ -183,16 +193,29 @@ def _set_rate(
 
 
 def _losses(
-    network: CTCNetwork, samples: Sequence[TimedSample], labels: Sequence[np.ndarray]
+    network: CTCNetwork,
+    samples: Sequence[TimedSample],
+    labels: Sequence[np.ndarray],
+    modality_dropout: float,
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities, and the loss of each sample per label."""
-    clock, inputs = _padded(network, samples)
+    clock, inputs = _clock_and_inputs(network, samples)
+    inputs[1:] = [_dropped(own, modality_dropout) for own in inputs[1:]]
     columns = torch.from_numpy(np.concatenate(labels)).to(clock.times.device)
     lengths = torch.tensor([len(own) for own in labels], device=clock.times.device)
     with drawing():
         table = network(clock, inputs)
     losses = ctc_losses(table, clock.observed, Transcripts(columns, lengths))
     return table.detach(), losses / lengths.clamp(min=1)
+
+
+def _dropped(frames: TimedFrames, probability: float) -> TimedFrames:
+    """Drop the sequences of some samples at random."""
+    generator = current_draws().generator(frames.times.device)
+    kept = torch.empty_like(frames.times[:, :1]).bernoulli_(
+        1 - probability, generator=generator
+    )
+    return frames._replace(observed=frames.observed & (kept > 0))
 
 
 def _n_errors(
@@ -206,26 +229,28 @@ def _n_errors(
     )
 
 
-def _padded(
+def _clock_and_inputs(
     network: CTCNetwork, samples: Sequence[TimedSample]
-) -> tuple[Frames, list[Frames]]:
+) -> tuple[TimedFrames, list[TimedFrames]]:
     """Return the clocks of a batch, and the frames of each modality."""
     like = network.last.weight.detach()
-    clock = _frames([(s.times[:, None], s.times) for s in samples], 1, like)
+    clock = _padded_frames([(s.times[:, None], s.times) for s in samples], 1, like)
     n_features = network.n_features
     inputs = [
-        _frames([s.frames[v] for s in samples], d, like, clock if v == 0 else None)
+        _padded_frames(
+            [s.frames[v] for s in samples], d, like, clock if v == 0 else None
+        )
         for v, d in enumerate(n_features)
     ]
     return clock, inputs
 
 
-def _frames(
+def _padded_frames(
     sequences: Sequence[tuple[np.ndarray, np.ndarray] | None],
     n_features: int,
     like: Tensor,
-    clock: Frames | None = None,
-) -> Frames:
+    clock: TimedFrames | None = None,
+) -> TimedFrames:
     """Pad sequences to one length, that of the clock if it is given."""
     longest = max((len(own[1]) for own in sequences if own is not None), default=1)
     if clock is not None:
@@ -238,7 +263,7 @@ def _frames(
             n = len(own[1])
             values[i, :n], times[i, :n], times[i, n:] = own[0], own[1], own[1][-1]
             observed[i, :n] = True
-    return Frames(
+    return TimedFrames(
         torch.from_numpy(values).to(like),
         torch.from_numpy(times).to(like),
         torch.from_numpy(observed).to(like.device),
@@ -270,5 +295,7 @@ def log_probabilities(
         network = make().double()
         network.load_state_dict(to_tensors(dict(arrays)))
         network.eval()
-        found = [network(*_padded(network, [own]))[0].numpy() for own in samples]
+        found = [
+            network(*_clock_and_inputs(network, [own]))[0].numpy() for own in samples
+        ]
     return iter(found)

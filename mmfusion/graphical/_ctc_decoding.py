@@ -86,24 +86,26 @@ def beam_labels(
         blanks: dict[Prefix, float] = defaultdict(lambda: NEVER)
         labels: dict[Prefix, float] = defaultdict(lambda: NEVER)
         for prefix, (in_blank, in_label) in beam.items():
-            either = _add(in_blank, in_label)
-            blanks[prefix] = _add(blanks[prefix], either + row[blank])
+            either = _log_sum(in_blank, in_label)
+            blanks[prefix] = _log_sum(blanks[prefix], either + row[blank])
             last = prefix[-1] if prefix else -1
             for k in columns:
                 if k == last:
-                    labels[prefix] = _add(labels[prefix], in_label + row[k])
+                    labels[prefix] = _log_sum(labels[prefix], in_label + row[k])
                 longer = (*prefix, k)
                 before = in_blank if k == last else either
-                labels[longer] = _add(labels[longer], before + row[k])
-        sums = {p: _add(blanks[p], labels[p]) for p in blanks.keys() | labels.keys()}
+                labels[longer] = _log_sum(labels[longer], before + row[k])
+        sums = {
+            p: _log_sum(blanks[p], labels[p]) for p in blanks.keys() | labels.keys()
+        }
         # prefixes themselves break ties, so that the order of a set does not
         kept = sorted(sums, key=lambda p: (-sums[p], p))[:beam_width]
         beam = {p: (blanks[p], labels[p]) for p in kept}
     best = next(iter(beam))
-    return list(best), _add(*beam[best])
+    return list(best), _log_sum(*beam[best])
 
 
-def _add(one: float, other: float) -> float:
+def _log_sum(one: float, other: float) -> float:
     """Return the logarithm of the sum of two exponentials."""
     if one < other:
         one, other = other, one

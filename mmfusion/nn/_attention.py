@@ -45,9 +45,6 @@ class TimedFrames(NamedTuple):
         )
 
 
-Frames = TimedFrames  # the former name
-
-
 class TimeAwareAttention(nn.Module):
     """Attention of the frames of one sequence to those of another, by content and time.
 

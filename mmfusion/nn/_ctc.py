@@ -8,7 +8,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mmfusion.nn._attention import Frames, TimeAwareAttention
+from mmfusion.nn._attention import TimeAwareAttention, TimedFrames
 
 BLANK = 0  # its column
 
@@ -79,8 +79,10 @@ class CTCNetwork(nn.Module):
         Number of labels, and one for the blank.
     widths : sequence of int
         Number of filters of each convolution; the last is the width of hidden frames.
-    context, dropout : int and float
-        Options of `MaskedConvolutions`.
+    contexts : sequence of int
+        Number of frames on each side that each convolution sees, by modality.
+    dropout : float
+        Rate of dropout after each convolution.
     unit : float
         Half the width of the window of attention at the start.
     """
@@ -90,7 +92,7 @@ class CTCNetwork(nn.Module):
         n_features: Sequence[int],
         n_columns: int,
         widths: Sequence[int],
-        context: int,
+        contexts: Sequence[int],
         dropout: float,
         unit: float,
     ) -> None:
@@ -98,23 +100,24 @@ class CTCNetwork(nn.Module):
         self.n_features = list(n_features)
         width = widths[-1]
         self.encoders = nn.ModuleList(
-            MaskedConvolutions(d, widths, context, dropout) for d in n_features
+            MaskedConvolutions(d, widths, context, dropout)
+            for d, context in zip(n_features, contexts, strict=True)
         )
         self.attentions = nn.ModuleList(
             TimeAwareAttention(width, width, width, unit) for _ in n_features[1:]
         )
-        self.fused = MaskedConvolutions(width, [width], context, dropout)
+        self.fused = MaskedConvolutions(width, [width], contexts[0], dropout)
         self.last = nn.Linear(width, n_columns)
 
-    def forward(self, clock: Frames, inputs: Sequence[Frames]) -> Tensor:
+    def forward(self, clock: TimedFrames, inputs: Sequence[TimedFrames]) -> Tensor:
         """Compute log-probabilities.
 
         Parameters
         ----------
-        clock : Frames
+        clock : TimedFrames
             Times of the frames that have labels; the values are not used.
-        inputs : sequence of Frames
-            Frames of the modalities. The first has the clock, or is missing.
+        inputs : sequence of TimedFrames
+            TimedFrames of the modalities. The first has the clock, or is missing.
 
         Returns
         -------

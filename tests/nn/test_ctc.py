@@ -8,7 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from mmfusion.graphical._steps import ctc_chain, step_log_likelihood  # noqa: E402
-from mmfusion.nn._attention import Frames  # noqa: E402
+from mmfusion.nn._attention import TimedFrames  # noqa: E402
 from mmfusion.nn._ctc import CTCNetwork, Transcripts, ctc_losses  # noqa: E402
 
 
@@ -55,14 +55,18 @@ def frames_of(values, times, n_frames, fill):
     clock = torch.full((m, n_frames), float(times[-1]), dtype=torch.float64)
     clock[0, :T] = torch.from_numpy(times)
     observed = torch.arange(n_frames)[None] < T
-    return Frames(padded, clock, observed)
+    return TimedFrames(padded, clock, observed)
 
 
 @pytest.mark.parametrize("n_modalities", [1, 2])
 def test_padding_changes_nothing(n_modalities):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network = CTCNetwork([3, 2][:n_modalities], 4, [8, 8], 2, 0.0, 2.0).double().eval()
+    network = (
+        CTCNetwork([3, 2][:n_modalities], 4, [8, 8], [2] * n_modalities, 0.0, 2.0)
+        .double()
+        .eval()
+    )
     audio, images = rng.normal(size=(6, 3)), rng.normal(size=(3, 2))
 
     def table(extra, fill):
@@ -81,7 +85,7 @@ def test_padding_changes_nothing(n_modalities):
 def test_a_missing_modality_adds_nothing():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network = CTCNetwork([3, 2], 4, [8], 2, 0.0, 2.0).double().eval()
+    network = CTCNetwork([3, 2], 4, [8], [2, 2], 0.0, 2.0).double().eval()
     audio = frames_of(rng.normal(size=(6, 3)), np.arange(6.0), 6, 0.0)
     images = frames_of(rng.normal(size=(2, 2)), np.array([1.0, 4.0]), 2, 0.0)
     gone = images._replace(observed=torch.zeros_like(images.observed))
