@@ -28,7 +28,7 @@ from mmfusion.datasets import make_digit_strings
 # Recordings are of the Free Spoken Digit Dataset, 20 frames of 13 cepstra each, and
 # images of MNIST. They are not part of this package: ``benchmarks/README.md`` names
 # their source. Where their file is missing, images are those of scikit-learn, and **the
-# audio is made**: each digit has a smooth course of cepstra, which a speaker shifts, and
+# audio is made**: each digit has a smooth course of cepstra, which a speaker shifts and
 # a recording stretches and varies.
 
 
@@ -72,7 +72,7 @@ print(f"{len(audio)} recordings of {len(np.unique(speaker))} speakers")
 
 NOISES = [0.0, 1.0, 2.0]
 parts = [
-    make_digit_strings(*train, 80, noise_std=noise, random_state=k)
+    make_digit_strings(*train, 300, noise_std=noise, random_state=k)
     for k, noise in enumerate(NOISES)
 ]
 X = Modalities(
@@ -145,9 +145,18 @@ errors.plot(ax=ax, style=["o-", "s-", "v:", "D:"], alpha=0.8)
 ax.axvspan(NOISES[-1], LEVELS[-1], color="0.93", label="not in training")
 ax.set(xlabel="noise of the audio (standard deviations)", ylabel="errors per digit")
 ax.set_ylim(0, None)
-ax.legend()
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
 errors.round(3)
+
+# %%
+# Images lower the errors of the network, more so for the recorded digits than for the
+# made ones. But it does not use the images as well as it might: the images by
+# themselves, with no audio at all, make fewer errors than the network of both in loud
+# noise, and among the recorded digits without noise, too. The network learns which
+# frames belong to which digit, and each digit, from 240 strings at once, and has
+# learned nearly all of these by heart. Where digits can be cut out, do that, and fuse
+# them late; a network of transcripts is for when they cannot.
 
 # %%
 # When each digit was read
@@ -171,7 +180,7 @@ for start, end, digit in zip(starts, ends, truth[i], strict=True):
 shown = strings["images"][i][:, -1]
 ax.plot(shown, truth[i], "s", color="tab:green", mfc="none", label="image")
 ax.plot(found[i].moments, truth[i], "x", color="tab:red", label="moment found")
-ax.plot([], color="tab:blue", lw=8, alpha=0.3, label="read in truth")
+ax.plot([], color="tab:blue", lw=8, alpha=0.3, label="digit read")
 ax.set(xlabel="frame of the audio", ylabel="digit", yticks=range(10))
 ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 plt.show()
@@ -183,3 +192,8 @@ places = [
 places = np.concatenate(places)
 inside = np.mean((places >= 0) & (places < 1))
 print(f"{inside:.0%} of moments are within the digit, at {np.median(places):.2f} of it")
+
+# %%
+# Nearly all moments are within their digit, but where within it is for the network to
+# choose. The probabilities are single peaks with blanks between: they do not show where
+# a digit begins or ends.
