@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import token_arrays
+from mmfusion._options import check_flags
 from mmfusion._sklearn_compat import (
     INTEGER,
     CallbackSupportMixin,
@@ -153,6 +154,7 @@ class BaseSpanAligner(
         ValueError
             If a sample has fewer frames than its labels need.
         """
+        check_flags(posteriors=posteriors)
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         return self._spans(frame, y, posteriors=posteriors)
 
