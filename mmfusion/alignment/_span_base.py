@@ -299,7 +299,7 @@ class BaseSpanAligner(
         """Raise an error if y has label sequences, and X tables alone."""
         if y is None or self._frame_modality is not None:
             return
-        given: list[Any] = list(y)  # type: ignore[arg-type]
+        given: Any = y if isinstance(y, list | tuple) else np.asarray(y).ravel()
         if any(isinstance(own, list | tuple) or np.ndim(own) > 0 for own in given):
             raise ValueError(
                 f"y has label sequences, and the modalities {list(self._layout.names)} "
