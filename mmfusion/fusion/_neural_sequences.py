@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -12,9 +12,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import Interval
+from mmfusion._sklearn_compat import INTEGER, Interval
 from mmfusion._typing import ByModality, ModalitiesLike
+from mmfusion.fusion._clocks import find_clocks
 from mmfusion.modalities import Modalities
 from mmfusion.nn._cross_attention import CrossAttentionNetwork
 from mmfusion.nn._data import Rows
@@ -47,7 +47,7 @@ class SequencesMixin(DeepEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         **DeepEstimator._parameter_constraints,
-        "times": [Integral, str, dict, None],
+        "times": [INTEGER, str, dict, None],
         "time_penalty": ["boolean"],
         "window": [Interval(Real, 0, None, closed="neither"), None],
     }
@@ -95,38 +95,9 @@ class SequencesMixin(DeepEstimator):
                 "fusion='cross_attention' needs two modalities of sequences, and found "
                 f"{list(sequences)}: give sequences, or fusion='gated'"
             )
-        names = list(self._layout.names)
-        options = dict(zip(names, by_modality(self.times, names, "times"), strict=True))
-        given = {name: options[name] for name in sequences}
-        if not self._attends or all(clock is None for clock in given.values()):
+        if not self._attends:
             return {}
-        for name, clock in given.items():
-            if clock is None:
-                raise ValueError(
-                    f"times has no clock of modality {name!r}, and others have one; "
-                    "times can be compared if all sequences have a clock, or none"
-                )
-        return {name: self._clock(name, clock) for name, clock in given.items()}
-
-    def _clock(self, name: str, clock: int | str) -> int:
-        """Return the position of the clock of a modality among its features."""
-        position = self._layout.names.index(name)
-        width = self._layout.widths[position]
-        features = self._layout.feature_names[position]
-        if isinstance(clock, str):
-            if features is None or clock not in features:
-                found = "have no names" if features is None else f"are {features}"
-                raise ValueError(
-                    f"times={clock!r} is no feature of modality {name!r}, whose "
-                    f"features {found}: give its position, such as -1 for the last"
-                )
-            clock = list(features).index(clock)
-        if not -width <= clock < width or width < 2:
-            raise ValueError(
-                f"times={clock} is no position of a feature beside others in modality "
-                f"{name!r}, whose frames have {width} features"
-            )
-        return int(clock) % width
+        return find_clocks(self.times, self._layout, sequences)
 
     # The network
 

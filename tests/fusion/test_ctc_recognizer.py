@@ -1,6 +1,7 @@
 """CTCRecognizer: planted strings, missing modalities, decoding and its errors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
@@ -98,6 +99,30 @@ def test_shifted_clocks_change_nothing(fitted):
     )
 
 
+def test_clocks_have_names_in_frames():
+    X, y, _ = strings(8)
+    frames = {
+        name: [
+            pd.DataFrame(x, columns=[*map(str, range(x.shape[1] - 1)), "time"])
+            for x in X[name]
+        ]
+        for name in X.names
+    }
+    named = Modalities(frames)
+    found = [
+        CTCRecognizer((4,), times=times, trainer=Trainer(max_epochs=1), random_state=0)
+        .fit(named, y)
+        .frame_log_probabilities(named)
+        for times in (-1, "time", {"audio": "time", "images": -1})
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(np.concatenate(other), np.concatenate(found[0]))
+    with pytest.raises(ValueError, match="'clock' is no feature of modality 'audio'"):
+        CTCRecognizer(times="clock").fit(named, y)
+    with pytest.raises(ValueError, match=r"times=0.5 is no position.*'audio'"):
+        CTCRecognizer(times={"audio": 0.5, "images": -1}).fit(X, y)
+
+
 def test_sequences_of_one_frame():
     y = ["a", "b"] * 10
     X = Modalities({"audio": [np.array([[float(label == "a")]]) for label in y]})
@@ -120,14 +145,14 @@ def test_unfit_arguments_are_refused(fitted):
         fitted.align(X, [[9]] * 4)
     with pytest.raises(ValueError, match="no position of a feature beside others"):
         CTCRecognizer(times=7).fit(X, y)
-    with pytest.raises(ValueError, match=r"times has no feature of .*'audio'"):
+    with pytest.raises(ValueError, match="times has no clock of modality 'audio'"):
         CTCRecognizer(times={"images": -1}).fit(X, y)
     with pytest.raises(ValueError, match=r"encoders=.*at least one"):
         CTCRecognizer(()).fit(X, y)
     with pytest.raises(ValueError, match="has no effect on a CTCRecognizer"):
         CTCRecognizer(trainer=Trainer(checkpoint_dir="x")).fit(X, y)
     reversed_times = Modalities({n: [x[::-1] for x in X[n]] for n in X.names})
-    with pytest.raises(ValueError, match="the times of sample 0 go back at frame 1"):
+    with pytest.raises(ValueError, match="the times of sample 0 go back, from"):
         fitted.predict(reversed_times)
 
 
