@@ -76,7 +76,8 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         Rate of dropout after each convolution.
     modality_dropout : float, default=0.3
         Probability with which a modality of a sample, other than the first, is dropped
-        in training, so that the network learns to do without.
+        in training, so that the network learns to do without. Samples that lack the
+        first keep the others.
     scaling : {'standard'} or None, default='standard'
         Scaling of the features by their mean and standard deviation over the frames
         of `fit`. None is for features of values about 1.

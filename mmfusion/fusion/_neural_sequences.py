@@ -145,7 +145,8 @@ class SequencesMixin(DeepEstimator):
         dict of (str, str) to ndarray of object of shape (n_samples,)
             By pair of modalities of sequences, an array of shape (T_1, T_2) of each
             sample: weights of the frames of the second, whose sum is 1 for each frame
-            of the first; the mean of all members. None for samples that lack one.
+            of the first, or 0 where the window is empty; the mean of all members. None
+            for samples that lack one.
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
@@ -199,7 +200,8 @@ class SequencesMixin(DeepEstimator):
             By pair of modalities, a path of each sample: an array of int of shape
             (length, 2). None for samples that lack one.
         monotonicity : dict of (str, str) to ndarray of shape (n_samples,)
-            Shares by pair, if `return_monotonicity`; NaN for samples that lack one.
+            Shares by pair, if `return_monotonicity`; NaN for samples that lack one, or
+            none of whose frames are within the window.
         """
         paths: Pairs = {}
         shares: Pairs = {}
@@ -245,14 +247,15 @@ def monotonicity(weights: np.ndarray, path: np.ndarray) -> float:
     Returns
     -------
     float
-        The share.
+        The share; NaN if all weights are 0, as where no frame is in the window.
     """
     near = np.zeros(weights.shape, dtype=bool)
     for shift in range(-NEAR_FRAMES, NEAR_FRAMES + 1):
         columns = path[:, 1] + shift
         inside = (columns >= 0) & (columns < weights.shape[1])
         near[path[inside, 0], columns[inside]] = True
-    return float(weights[near].sum() / weights.sum())
+    total = weights.sum()
+    return float(weights[near].sum() / total) if total else float("nan")
 
 
 def reader_offsets(readers: nn.Module) -> Tensor:

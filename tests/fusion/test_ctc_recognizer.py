@@ -85,6 +85,27 @@ def test_either_modality_may_be_missing():
     assert model.score(alone, truth) > 0.7
 
 
+def test_samples_that_lack_the_first_modality_keep_the_others_in_training():
+    X, y, _ = strings(8)
+    heard = [None] * 7 + [X["audio"][7]]
+    shown = [*X["images"][:7], None]
+    data = Modalities({"audio": heard, "images": shown})
+    labels = [*(own[:1] for own in y[:7]), y[7]]
+    histories = [
+        CTCRecognizer(
+            (4,),
+            times=-1,
+            modality_dropout=modality_dropout,
+            trainer=Trainer(max_epochs=2),
+            random_state=0,
+        )
+        .fit(data, labels)
+        .history_
+        for modality_dropout in (0.0, 0.99)
+    ]
+    assert histories[0] == histories[1]
+
+
 def test_shifted_clocks_change_nothing(fitted):
     X, _, _ = strings(3, seed=5)
     shifted = Modalities(

@@ -176,6 +176,8 @@ def test_paths_are_read_out_of_weights():
     path = monotone_path(blocks / blocks.sum(1, keepdims=True))
     assert blocks[path[:, 0], path[:, 1]].all()
     assert monotonicity(np.eye(40), monotone_path(np.eye(40))) == 1.0
+    unread = np.zeros((3, 2))
+    assert np.isnan(monotonicity(unread, monotone_path(unread)))
     uniform = np.full((100, 100), 0.01)
     # five of a hundred frames are within two of a diagonal
     assert monotonicity(uniform, monotone_path(uniform)) == pytest.approx(
