@@ -17,7 +17,7 @@ from mmfusion import CTCRecognizer, Modalities
 from mmfusion.datasets import make_digit_strings
 
 NOISES = (0.0, 1.0, 2.0)
-N_TRAIN, N_TEST = 100, 40  # strings of each noise, and of the test
+N_TRAIN, N_TEST = 300, 40  # strings of each noise, and of the test
 CONTEXT = {"images": 0}  # neighbouring images are of other digits
 
 

@@ -280,8 +280,8 @@ def names_of_frames(
     """
     found: dict[str, list[str]] = {}
     for name, block in zip(names, data, strict=True):
-        is_list = isinstance(block, list | tuple)
-        if not is_list and getattr(block, "dtype", None) != object:
+        is_listed = isinstance(block, list | tuple)
+        if not is_listed and getattr(getattr(block, "dtype", None), "kind", "") != "O":
             continue
         given = [(i, x) for i, x in enumerate(block) if x is not None]
         columns = [_blocks.column_names(x) for _, x in given]

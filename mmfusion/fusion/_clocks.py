@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from mmfusion._numbers import is_integer
 from mmfusion._options import by_modality
@@ -47,10 +48,10 @@ def find_clocks(
             f"times has no clock of modality {without[0]!r}, and others have one; "
             "times can be compared if all sequences have a clock, or none"
         )
-    return {name: _position(clock, layout, name) for name, clock in given.items()}
+    return {name: _clock_of(clock, layout, name) for name, clock in given.items()}
 
 
-def _position(clock: int | str | None, layout: Layout, name: str) -> int:
+def _clock_of(clock: Any, layout: Layout, name: str) -> int:
     """Return the position of the clock of a modality among its features."""
     v = layout.names.index(name)
     width, features = layout.widths[v], layout.feature_names[v]
@@ -65,7 +66,7 @@ def _position(clock: int | str | None, layout: Layout, name: str) -> int:
     if not is_integer(clock) or not -width <= clock < width or width < 2:
         raise ValueError(
             f"times={clock!r} is no position of a feature beside others in modality "
-            f"{name!r}, whose frames have {width} features: give a position such as -1, "
-            "or the name of a feature"
+            f"{name!r}, whose frames have {width} features: give a position, such as "
+            "-1 for the last, or a name"
         )
     return int(clock) % int(width)

@@ -39,8 +39,7 @@ from mmfusion.graphical._steps import best_step_path, ctc_chain
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.modalities import Modalities
 from mmfusion.nn._ctc import BLANK, CTCNetwork
-from mmfusion.nn._estimator import LARGEST_SEED
-from mmfusion.nn._isolation import drawing, isolated
+from mmfusion.nn._isolation import LARGEST_SEED, drawing, isolated
 from mmfusion.nn._sequence_data import refuse_falling_times
 from mmfusion.nn._state import to_arrays
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
