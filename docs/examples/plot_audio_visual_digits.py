@@ -25,11 +25,11 @@ from mmfusion.datasets import make_digit_strings
 # Single digits
 # -------------
 #
-# Recordings are of the Free Spoken Digit Dataset, 20 frames of 13 cepstra each, and
-# images of MNIST. They are not part of this package: ``benchmarks/README.md`` names
-# their source. Where their file is missing, images are those of scikit-learn, and **the
-# audio is made**: each digit has a smooth course of cepstra, which a speaker shifts and
-# a recording stretches and varies.
+# Recordings of six speakers are 20 frames of 13 cepstra each, and images are those of
+# MNIST. They are not part of this package: ``benchmarks/README.md`` names their source.
+# Where their file is missing, images are those of scikit-learn, and **the audio is
+# made**: each digit has a smooth course of cepstra, which a speaker shifts and a
+# recording stretches and varies.
 
 
 def made_audio(y, speaker, rng, n_frames=20, n_cepstra=13):
@@ -104,8 +104,8 @@ plt.show()
 
 # %%
 # Both have nearly converged, to like errors on training strings (by networks with
-# dropout). Without that, a comparison would mean little: trainings that end early return
-# blanks, or half of the digits.
+# dropout). Without that, a comparison would mean little: networks whose training ends
+# early return blanks, or half of the digits.
 #
 # Two baselines are given what the networks have to find out, namely where each digit
 # begins and ends, and which image belongs to it: a logistic regression of the images,
