@@ -25,7 +25,7 @@ from mmfusion.datasets import make_digit_strings
 # Single digits
 # -------------
 #
-# Recordings are of the Free Recorded Digit Dataset, 20 frames of 13 cepstra each, and
+# Recordings are of FSDD, 20 frames of 13 cepstra each, and
 # images of MNIST. They are not part of this package: ``benchmarks/README.md`` names
 # their source. Where their file is missing, images are those of scikit-learn, and **the
 # audio is made**: each digit has a smooth course of cepstra, which a speaker shifts, and
