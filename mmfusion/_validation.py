@@ -322,6 +322,23 @@ def _checked_form(
     return X, not is_multimodal(X)
 
 
+def _table_of(X: Any) -> np.ndarray:
+    """Convert X to an array, or raise an error that has the widths of its rows."""
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        is_nested = isinstance(X, list | tuple)
+        widths = (
+            {len(row) for row in X if _blocks.is_table_row(row)} if is_nested else ()
+        )
+        if len(widths) < 2:
+            raise
+        raise ValueError(
+            f"the rows of X have {sorted(widths)} values; give rows of one width, or "
+            "[X] with arrays of shape (n_frames, n_features), one modality of sequences"
+        ) from error
+
+
 def _split_table(
     estimator: MultimodalEstimator,
     X: Any,
@@ -348,7 +365,7 @@ def _split_table(
         return frame, _unprefixed_by_modality(fitted), fitted
     is_lazy = is_dask_array(X)
     if not (is_frame(X) or sparse.issparse(X) or is_lazy):
-        X = np.asarray(X)
+        X = _table_of(X)
     kind = getattr(getattr(X, "dtype", None), "kind", "")
     # values that may not be numbers are split first, so that errors name the modality
     apart = is_frame(X) or is_lazy or (kind in "OSTUMmV" and spec is not None)

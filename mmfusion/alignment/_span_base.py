@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import token_arrays
+from mmfusion._options import check_flags
 from mmfusion._sklearn_compat import (
     INTEGER,
     CallbackSupportMixin,
@@ -120,6 +121,7 @@ class BaseSpanAligner(
         """
         frame = self._validate(with_token_arrays(X), reset=True, raw=True)
         self._find_roles(frame)
+        self._refuse_labels_of_tables(y)
         has_labels = self._label_modality is not None or y is not None
         self._fit_samples(self._samples(frame, y) if has_labels else None, X)
         return self
@@ -153,6 +155,7 @@ class BaseSpanAligner(
         ValueError
             If a sample has fewer frames than its labels need.
         """
+        check_flags(posteriors=posteriors)
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         return self._spans(frame, y, posteriors=posteriors)
 
@@ -294,6 +297,18 @@ class BaseSpanAligner(
         self._frame_modality = frames[0]
         self._label_modality = labels[0] if labels else None
 
+    def _refuse_labels_of_tables(self, y: ArrayLike | None) -> None:
+        """Raise an error if y has label sequences, and X tables alone."""
+        if y is None or self._frame_modality is not None:
+            return
+        given: Any = y if isinstance(y, list | tuple) else np.asarray(y).ravel()
+        if any(isinstance(own, list | tuple) or np.ndim(own) > 0 for own in given):
+            raise ValueError(
+                f"y has label sequences, and the modalities {list(self._layout.names)} "
+                "of X are tables, without frames: give a modality as a list with an "
+                "array of each sample, such as [frames] or {'sensor': frames}"
+            )
+
     def _samples(self, frame: Modalities, y: ArrayLike | None) -> list[LabeledFrames]:
         """Return the samples that have frames and labels."""
         if self._frame_modality is None:
@@ -338,13 +353,14 @@ class BaseSpanAligner(
                 f"y has labels of {len(given)} samples, and X has {n_samples}; give a "
                 "list of labels for each sample of X"
             )
-        for i, own in enumerate(given):
-            if own is not None and (isinstance(own, str) or np.ndim(own) == 0):
+        labels = [None if own is None else _listed_labels(own) for own in given]
+        for i, own in enumerate(labels):
+            if own is None and given[i] is not None:
                 raise ValueError(
-                    f"y[{i}] is {own!r:.40}, and no list of labels: give one for each "
-                    "sample"
+                    f"y[{i}] is {given[i]!r:.40}, and no list of labels: give one for "
+                    "each sample"
                 )
-        return token_arrays(None if own is None else list(own) for own in given)
+        return token_arrays(labels)
 
     def _names_out(self) -> list[np.ndarray]:
         return self._layout.prefixed_names()
@@ -357,3 +373,18 @@ class BaseSpanAligner(
         tags.input_tags.allow_nan = tags.input_tags.string = True  # in tables
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+def _listed_labels(labels: Any) -> list[Hashable] | None:
+    """Return the labels of a sample, which may be tuples; None if there is no list.
+
+    An array may be a column, as labels are in `Modalities`.
+    """
+    if isinstance(labels, str | bytes):
+        return None
+    if isinstance(labels, Sequence):  # np.asarray would read tuples as rows
+        return list(labels)
+    own = np.asarray(labels)
+    if own.ndim == 2 and own.shape[1] == 1:
+        own = own[:, 0]
+    return list(own) if own.ndim == 1 else None

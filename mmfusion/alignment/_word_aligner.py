@@ -42,6 +42,7 @@ from mmfusion.alignment.words._symmetrization import SYMMETRIZATIONS
 from mmfusion.alignment.words._training import Stage, fit_stages
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.metrics import alignment_error_rate
+from mmfusion.metrics._links import as_links
 from mmfusion.modalities import Modalities
 
 KINDS_OF_POSITIONS = {"ibm1": UNIFORM, "diagonal": DIAGONAL, "hmm": JUMPS}
@@ -477,6 +478,11 @@ class WordAligner(
         float
             1 minus the alignment error rate. Without `y`, the mean log-likelihood of
             both directions, per generated token. NaN without tokens.
+
+        Raises
+        ------
+        ValueError
+            If a known link is of a position that a sample does not have.
         """
         sides = self._tokens(X)
         n_tokens = len(sides.source.codes) + len(sides.target.codes)
@@ -485,8 +491,24 @@ class WordAligner(
         links, _, log_likelihoods = self._links(sides)
         if y is not None:
             with errors_about("y"):
-                return 1 - alignment_error_rate(y, links)
+                error_rate = alignment_error_rate(y, links)
+            self._refuse_links_beyond(y, sides)
+            return 1 - error_rate
         return float(log_likelihoods.sum() / n_tokens)
+
+    def _refuse_links_beyond(self, y: ArrayLike, sides: _Sides) -> None:
+        """Raise an error for known links of positions that a sample does not have."""
+        both = (sides.source, sides.target)
+        lengths = np.column_stack([np.diff(side.offsets) for side in both])
+        for i, known in enumerate(y):  # type: ignore[arg-type]
+            positions = as_links(known, f"y of sample {i}", (2, 3))[:, :2]
+            beyond = ((positions < 0) | (positions >= lengths[i])).any(axis=1)
+            if sides.used[i] and beyond.any():
+                raise ValueError(
+                    f"y of sample {i} has the link {positions[beyond][0].tolist()}, "
+                    f"and the sample has {lengths[i, 0]} and {lengths[i, 1]} tokens; "
+                    "count positions from 0, of the first modality first"
+                )
 
     def _links(
         self, sides: _Sides, *, with_posteriors: bool = False

@@ -155,7 +155,7 @@ class CRFLabeler(
         Number of threads over samples. None is 1 unless in a joblib context, -1 all
         processors.
     random_state : int, RandomState instance or None, default=None
-        Randomness of `modality_dropout`.
+        Randomness of `modality_dropout`, and of k-means if `states_per_label` > 1.
     verbose : bool or int, default=False
         Whether to show the progress of the iterations of `fit`: True or 1 by a bar,
         where tqdm is installed and stderr is a terminal or a notebook, else by lines

@@ -8,10 +8,12 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from mmfusion._options import check_flags
 from mmfusion._sklearn_compat import INTEGER, Interval
 from mmfusion._typing import ByModality, ModalitiesLike
 from mmfusion.fusion._clocks import find_clocks
@@ -30,6 +32,16 @@ SMALLEST_WEIGHT = 1e-6  # of attention, in the cost of a path
 NEAR_FRAMES = 2  # of a path, within which weights count as on it
 
 Pairs = dict[tuple[str, str], Any]
+
+
+def _attends_to_frames(estimator: Any) -> bool:
+    """Return True, or raise an error where an estimator has no attention."""
+    if not estimator._attends:
+        raise AttributeError(
+            f"the attention of {type(estimator).__name__} is that of "
+            f"fusion='cross_attention', and fusion={estimator.fusion!r}"
+        )
+    return True
 
 
 class SequencesMixin(DeepEstimator):
@@ -116,21 +128,14 @@ class SequencesMixin(DeepEstimator):
     def clock_offsets_(self) -> dict[tuple[str, str], float]:
         """Learned offset of the clock of a modality from that of another, by pair."""
         check_is_fitted(self)
-        network = self._attending_network("clock_offsets_")
+        _attends_to_frames(self)
+        network = cast(CrossAttentionNetwork, self.module_)
         names = [str(self.modality_names_in_[v]) for v in network.sequences]
         found = torch.stack([reader_offsets(each) for each in network.readers]).mean(0)
         pairs = [(a, b) for a in names for b in names if a != b]
         return dict(zip(pairs, found.tolist(), strict=True))
 
-    def _attending_network(self, name: str) -> CrossAttentionNetwork:
-        network = self.module_
-        if not isinstance(network, CrossAttentionNetwork):
-            raise AttributeError(
-                f"{name} is for fusion='cross_attention'; this {type(self).__name__} "
-                f"was fitted with fusion={self.fusion!r}"
-            )
-        return network
-
+    @available_if(_attends_to_frames)
     @isolated()
     def attention_maps(self, X: ModalitiesLike) -> dict[tuple[str, str], np.ndarray]:
         """Compute how much each frame of a sequence reads of the frames of others.
@@ -163,7 +168,7 @@ class SequencesMixin(DeepEstimator):
 
     def _maps(self, rows: Rows) -> Iterator[dict[tuple[int, int], np.ndarray]]:
         """Compute the maps of attention of each sample."""
-        network = self._attending_network("attention_maps")
+        network = cast(CrossAttentionNetwork, self.module_)
         dtype = rows.dtype
         batches = batches_in_float64(self._net, rows, self._preparation, 1)
         for module, _, batch in batches:
@@ -176,6 +181,7 @@ class SequencesMixin(DeepEstimator):
                 for (v, u), weights in maps.items()
             }
 
+    @available_if(_attends_to_frames)
     def alignment(
         self, X: ModalitiesLike, *, return_monotonicity: bool = False
     ) -> Pairs | tuple[Pairs, Pairs]:
@@ -203,6 +209,7 @@ class SequencesMixin(DeepEstimator):
             Shares by pair, if `return_monotonicity`; NaN for samples that lack one, or
             none of whose frames are within the window.
         """
+        check_flags(return_monotonicity=return_monotonicity)
         paths: Pairs = {}
         shares: Pairs = {}
         for pair, maps in self.attention_maps(X).items():

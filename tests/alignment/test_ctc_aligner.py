@@ -110,6 +110,25 @@ def test_labels_that_are_tuples():
     assert moved["text"][0][2, 0] == text[0][0]
 
 
+def test_labels_in_y_may_be_tuples_or_columns():
+    table = np.log(np.full((6, 3), 1 / 3))
+    aligner = CTCAligner(vocabulary=["", ("a",), ("b", "c")])
+    found = aligner.fit([[table]], [[("a",), ("b", "c")]])
+    found = found.align([[table]], [[("a",), ("b", "c")]])[0]
+    assert found.labels.tolist() == [("a",), ("b", "c")]
+    column = [np.array([[1], [2]])]
+    found = CTCAligner().fit([[table]], column).align([[table]], column)[0]
+    assert found.labels.tolist() == [1, 2]
+    with pytest.raises(ValueError, match=r"y\[0\] is array(?s:.*)no list of labels"):
+        CTCAligner().fit([[table]], [np.ones((2, 2), dtype=int)])
+
+
+def test_label_sequences_of_tables_are_refused():
+    table = np.log(np.full((6, 3), 1 / 3))
+    with pytest.raises(ValueError, match=r"tables, without frames.*\[frames\]"):
+        CTCAligner().fit([table, table], [[1], [2]])  # two tables of six samples
+
+
 def test_a_star_stands_for_labels_without_transcript():
     starts = np.array([3, 9, 14, 19, 25, 31])
     table = peaked(["a", "b", "c", "b", "d"], starts, 34)

@@ -181,6 +181,16 @@ def test_searches_score_known_links():
     assert (without < 0).all()
 
 
+@pytest.mark.parametrize("link", [[2, 1], [0, -1]])
+def test_known_links_of_other_positions_are_refused(link):
+    aligner = WordAligner(n_iter=1).fit({"a": GERMAN, "b": ENGLISH})
+    links = [[[0, 0]], [link], [], []]
+    with pytest.raises(ValueError, match=r"sample 1 has the link.*2 and 2 tok"):
+        aligner.score({"a": GERMAN, "b": ENGLISH}, links)
+    lacking = {"a": [*GERMAN[:1], None, *GERMAN[2:]], "b": ENGLISH}
+    assert aligner.score(lacking, links) < 1
+
+
 def test_progress_has_a_line_for_each_iteration(capsys):
     WordAligner(n_iter=2, verbose=2).fit(X)
     lines = capsys.readouterr().out.splitlines()

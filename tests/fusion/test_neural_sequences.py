@@ -308,7 +308,7 @@ def test_other_data_are_refused_with_a_remedy():
     with pytest.raises(ValueError, match="lists of arrays"):
         small().fit(Squares(), Y[:4])
     fitted = small().fit([AUDIO, TABLE], Y)
-    with pytest.raises(AttributeError, match="fusion='cross_attention'"):
+    with pytest.raises(AttributeError, match="attention_maps"):
         fitted.attention_maps([AUDIO, TABLE])
 
 

@@ -79,3 +79,10 @@ def test_modalities_that_are_none_have_another_remedy(data):
 def test_of_many_modalities_the_first_are_listed():
     with pytest.raises(ValueError, match="'modality_4' has 13, and 3 more"):
         Modalities(sequences(is_ragged=True))
+
+
+def test_rows_of_several_widths_have_their_widths_and_a_remedy():
+    with pytest.raises(ValueError, match=r"rows of X have \[2, 3\] values.*\[X\]"):
+        CRFLabeler().fit([[1, 2, 3], [1, 2]], [[0, 1, 0], [1, 0]])
+    columns = [np.array([[1.0], [2], [3]]), np.array([[1.0], [2]])]
+    CRFLabeler().fit([columns], [[0, 1, 0], [1, 0]])

@@ -325,7 +325,11 @@ def test_what_cannot_be_fitted_is_refused_in_words(estimator, data, message):
         (TABLE * 1j, SPEC, "Complex data not supported"),
         (TABLE[:0], SPEC, r"0 sample\(s\)"),
         (TABLE[0], SPEC, "Expected 2D array, got 1D array"),
-        ([AUDIO[:, 0], VIDEO[:5, 0]], None, "inhomogeneous"),
+        (
+            [AUDIO[:, 0], VIDEO[:5, 0]],
+            None,
+            r"have \[5, 12\] values; give rows of one width",
+        ),
     ],
 )
 def test_a_table_that_does_not_fit_is_refused_in_words(table, spec, message):
