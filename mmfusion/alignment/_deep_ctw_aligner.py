@@ -135,8 +135,8 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
     history_ : list of dict
         One entry for the projections, and one per epoch, with its phase, the mean of
         the loss, and the mean correlation of held-out samples. Empty if the trainer has
-        ``max_epochs=0``. Fewer epochs than it asks for mean that the embedded frames no
-        longer varied in every direction.
+        ``max_epochs=0``, and shorter if the embedded frames no longer varied in every
+        direction.
     network_correlations_ : ndarray of shape (n_components,)
         Canonical correlations of the embedded frames along their warps; empty if
         `best_epoch_` is 0.
