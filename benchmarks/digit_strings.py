@@ -5,19 +5,21 @@ speakers 0 to 3 to train, of 4 and 5 to test. The noise of training strings is 0
 2 standard deviations, a third each; that of test strings rises. The network of audio
 alone is trained in the same way.
 
-    python benchmarks/digit_strings.py avdigits_fsdd_mnist.npz --seeds 3
+    python benchmarks/digit_strings.py avdigits_fsdd_mnist.npz --seeds 3 [--csv OUT.csv]
 """
 
 import argparse
 import time
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from mmfusion import CTCRecognizer, Modalities
 from mmfusion.datasets import make_digit_strings
 
 NOISES = (0.0, 1.0, 2.0)
-N_TRAIN, N_TEST = 100, 40  # strings of each noise, and of the test
+N_TRAIN, N_TEST = 300, 40  # strings of each noise, and of the test
 CONTEXT = {"images": 0}  # neighbouring images are of other digits
 
 
@@ -28,10 +30,23 @@ def concatenated(parts):
     return Modalities(blocks), labels
 
 
+def table_of(results):
+    """Means and standard deviations over seeds, as text."""
+    rows = []
+    for names, own in results.groupby("modalities", sort=False):
+        row = {"modalities": names}
+        for column in own.columns.drop(["modalities", "CPU s"]):
+            mean, std = own[column].mean(), own[column].std(ddof=1)
+            row[column] = f"{mean:.3f} ± {std:.3f}".replace("0.", ".")
+        rows.append(row | {"CPU s": f"{own['CPU s'].mean():.0f}"})
+    return pd.DataFrame(rows)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("path")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--csv", type=Path)
     options = parser.parse_args()
     with np.load(options.path) as data:
         audio = data["view_1"].reshape(-1, 20, 13)  # 20 frames of 13 cepstra
@@ -39,6 +54,7 @@ def main():
     is_train = speaker <= 3
     train = audio[is_train], images[is_train], y[is_train]
     test = audio[~is_train], images[~is_train], y[~is_train]
+    results = []
     for seed in range(options.seeds):
         parts = [
             make_digit_strings(
@@ -72,6 +88,15 @@ def main():
                 " of the digit",
                 flush=True,
             )
+            row = {"modalities": ", ".join(names)}
+            row |= {
+                f"noise {noise:.0f}": e for noise, e in zip(NOISES, errors, strict=True)
+            }
+            results.append(row | {"on training strings": last, "CPU s": seconds})
+    table = table_of(pd.DataFrame(results))
+    print(table.to_string(index=False))
+    if options.csv:
+        table.to_csv(options.csv, index=False)
 
 
 if __name__ == "__main__":

@@ -256,6 +256,49 @@ def check_blocks(data: Sequence[Any], names: tuple[str, ...]) -> tuple[Block, ..
     return tuple(missing if block is None else block for block in blocks)
 
 
+def names_of_frames(
+    data: Sequence[Any], names: tuple[str, ...]
+) -> dict[str, list[str]]:
+    """Return the names of the features of sequences that are DataFrames.
+
+    Parameters
+    ----------
+    data : list
+        Data of each modality, as given.
+    names : tuple of str
+        Names of the modalities.
+
+    Returns
+    -------
+    dict of str to list of str
+        Column names, by modality, of those whose sequences all have them.
+
+    Raises
+    ------
+    ValueError
+        If the sequences of a modality have other columns, or in another order.
+    """
+    found: dict[str, list[str]] = {}
+    for name, block in zip(names, data, strict=True):
+        is_listed = isinstance(block, list | tuple)
+        if not is_listed and getattr(getattr(block, "dtype", None), "kind", "") != "O":
+            continue
+        given = [(i, x) for i, x in enumerate(block) if x is not None]
+        columns = [_blocks.column_names(x) for _, x in given]
+        if not columns or None in columns:
+            continue
+        first, own = given[0][0], columns[0]
+        for (i, _), others in zip(given, columns, strict=True):
+            if others != own:
+                raise ValueError(
+                    f"modality {name!r}: the frames of sample {i} have the features "
+                    f"{others}, and those of sample {first} {own}: give the same "
+                    "columns in the same order, such as frames[columns] of each"
+                )
+        found[name] = list(own or ())
+    return found
+
+
 def lone_list_hint(names: Sequence[str]) -> str:
     """Return a remedy for sequences of one modality that are read as modalities.
 

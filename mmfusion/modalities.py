@@ -30,6 +30,7 @@ from mmfusion._construction import (
     check_blocks,
     check_mask,
     check_names,
+    names_of_frames,
     read_blocks,
     shared_row_labels,
     split_table,
@@ -161,12 +162,12 @@ class Modalities:
             names = own_names or default_names(len(blocks))
         self._names = check_names(names, len(blocks))
         self._blocks = check_blocks(blocks, self._names)
+        self._features = names_of_frames(blocks, self._names)
         self._index = shared_row_labels(blocks, self._names)
         if isinstance(data, Modalities):
             self._index = data._index
             renamed = dict(zip(data.names, self._names, strict=True))
-            features = {renamed[n]: own for n, own in data._features.items()}
-            self._features = features or self._features
+            self._features = {renamed[n]: own for n, own in data._features.items()}
         self._mask = check_mask(observed, self._names, len(self), self._index)
         if isinstance(data, Modalities) and data._mask is not None:
             mask = data._mask

@@ -29,7 +29,7 @@ from mmfusion.alignment._siamese_training import embed_sequences
 from mmfusion.alignment.ctw._coordinates import invariant_directions
 from mmfusion.alignment.ctw._projections import likelihood_weights
 from mmfusion.nn._encoders import encoders_by_modality
-from mmfusion.nn._estimator import LARGEST_SEED
+from mmfusion.nn._isolation import LARGEST_SEED
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, TrainingSettings
 
 DEFAULT_WIDTHS = (64, 64)  # hidden layers of the modalities that a dict lacks

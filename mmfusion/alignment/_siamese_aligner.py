@@ -41,9 +41,8 @@ from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
 from mmfusion.modalities import Modalities
 from mmfusion.nn._encoders import encoders_by_modality
-from mmfusion.nn._estimator import LARGEST_SEED
 from mmfusion.nn._frame_encoders import SimilarityNetwork
-from mmfusion.nn._isolation import isolated
+from mmfusion.nn._isolation import LARGEST_SEED, isolated
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 
 STEP_PATTERN = "symmetric1"  # that of DTWAligner by default

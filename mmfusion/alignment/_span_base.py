@@ -14,6 +14,7 @@ from sklearn.utils import Tags
 
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import token_arrays
+from mmfusion._options import check_flags
 from mmfusion._sklearn_compat import (
     INTEGER,
     CallbackSupportMixin,
@@ -154,6 +155,7 @@ class BaseSpanAligner(
         ValueError
             If a sample has fewer frames than its labels need.
         """
+        check_flags(posteriors=posteriors)
         frame = self._validate(with_token_arrays(X), reset=False, raw=True)
         return self._spans(frame, y, posteriors=posteriors)
 
@@ -351,7 +353,7 @@ class BaseSpanAligner(
                 f"y has labels of {len(given)} samples, and X has {n_samples}; give a "
                 "list of labels for each sample of X"
             )
-        labels = [None if own is None else _label_list(own) for own in given]
+        labels = [None if own is None else _listed_labels(own) for own in given]
         for i, own in enumerate(labels):
             if own is None and given[i] is not None:
                 raise ValueError(
@@ -373,7 +375,7 @@ class BaseSpanAligner(
         return tags
 
 
-def _label_list(labels: Any) -> list[Hashable] | None:
+def _listed_labels(labels: Any) -> list[Hashable] | None:
     """Return the labels of a sample, which may be tuples; None if there is no list.
 
     An array may be a column, as labels are in `Modalities`.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
+from mmfusion._numbers import is_real
 from mmfusion._typing import RandomStateLike
 from mmfusion.datasets._audio_visual import checked_range
 from mmfusion.datasets._blobs import floating_dtype
@@ -100,7 +101,9 @@ def make_dense_and_sparse(
             "are never at one frame"
         )
     noise_std = check_number(noise_std, "noise_std")
-    if not np.isfinite(clock_offset):
+    if not is_real(clock_offset):
+        raise TypeError(f"clock_offset is {clock_offset!r}; give a number")
+    if not np.isfinite(offset := float(clock_offset)):
         raise ValueError(f"clock_offset={clock_offset} is not finite")
     dtype = floating_dtype(dtype)
     check_numbers_fit(
@@ -122,7 +125,7 @@ def make_dense_and_sparse(
         y[i] = signs[types] @ curves[times, 0] > 0
         clean = {
             "signal": (curves @ mixing, np.arange(n_frames)),
-            "events": (type_means[types], times + clock_offset),
+            "events": (type_means[types], times + offset),
         }
         for name, (frames, clock) in clean.items():
             with np.errstate(over="ignore"):

@@ -26,6 +26,7 @@ from mmfusion._typing import (
 from mmfusion._validation import as_modalities, refuse_empty_samples, row_labels
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.base import ModalityMixin
+from mmfusion.fusion._clocks import find_clocks
 from mmfusion.fusion._ctc_training import (
     TimedSample,
     log_probabilities,
@@ -38,8 +39,8 @@ from mmfusion.graphical._steps import best_step_path, ctc_chain
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.modalities import Modalities
 from mmfusion.nn._ctc import BLANK, CTCNetwork
-from mmfusion.nn._estimator import LARGEST_SEED
-from mmfusion.nn._isolation import drawing, isolated
+from mmfusion.nn._isolation import LARGEST_SEED, drawing, isolated
+from mmfusion.nn._sequence_data import refuse_falling_times
 from mmfusion.nn._state import to_arrays
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 
@@ -74,14 +75,15 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         Rate of dropout after each convolution.
     modality_dropout : float, default=0.3
         Probability with which a modality of a sample, other than the first, is dropped
-        in training, so that the network learns to do without.
+        in training, so that the network learns to do without. Samples that lack the
+        first keep the others.
     scaling : {'standard'} or None, default='standard'
         Scaling of the features by their mean and standard deviation over the frames
         of `fit`. None is for features of values about 1.
-    times : int or dict, default=None
-        Position of the feature that holds the time of a frame, of all modalities or of
-        each by name; it is not used otherwise. None: the frames of each sequence are
-        spread evenly over the sample.
+    times : int, str or dict, default=None
+        Feature of the frames that is their clock, by its position, such as -1, or its
+        name, of all modalities or of each in a dict; it is no feature then. None
+        spreads the frames of each sequence evenly from 0 to 1.
     decoding : {'beam', 'greedy'}, default='beam'
         'beam': the likeliest label sequence by the sum over its paths, approximately.
         'greedy': the labels of the likeliest path, which takes less time.
@@ -188,7 +190,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         "dropout": [Interval(Real, 0, 1, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
         "scaling": [StrOptions({"standard"}), None],
-        "times": [INTEGER, dict, None],
+        "times": [INTEGER, str, dict, None],
         "decoding": [StrOptions({"beam", "greedy"})],
         "beam_width": [Interval(Integral, 1, None, closed="left")],
         "trainer": [Trainer, None],
@@ -204,7 +206,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         dropout: float = 0.1,
         modality_dropout: float = 0.3,
         scaling: str | None = "standard",
-        times: ByModality[int | None] = None,
+        times: ByModality[int | str | None] = None,
         decoding: str = "beam",
         beam_width: int = 8,
         trainer: Trainer | None = None,
@@ -245,7 +247,8 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         if frame._index is not None:
             check_row_labels(frame._index, y, "y")
         labels = frame_labels(y, frame, type(self).__name__)
-        self._clocks = self._resolve_times()
+        clocks = find_clocks(self.times, self._layout, self._layout.names)
+        self._clocks = [clocks.get(name) for name in self._layout.names]
         timed = self._timed(frame)
         self.classes_, codes = encode_labels([own for own in labels if len(own)])
         ends = np.cumsum([len(own) for own in labels])[:-1]
@@ -388,26 +391,6 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
             columns, _ = beam_labels(table, int(self.beam_width), BLANK)
         return self.classes_[np.array(columns, dtype=np.int64) - 1]
 
-    def _resolve_times(self) -> list[int | None]:
-        """Return the position of the feature that holds times, by modality."""
-        names = list(self._layout.names)
-        clocks: list[int | None] = []
-        given = by_modality(self.times, names, "times")
-        for name, d, clock in zip(names, self._layout.widths, given, strict=True):
-            if clock is not None and not (d > 1 and -d <= clock < d):
-                raise ValueError(
-                    f"times={clock} is no position of a feature beside others in "
-                    f"modality {name!r}, whose frames have {d}"
-                )
-            clocks.append(None if clock is None else int(clock) % int(d))
-        if len({clock is None for clock in clocks}) > 1:
-            without = [n for n, c in zip(names, clocks, strict=True) if c is None]
-            raise ValueError(
-                f"times has no feature of the modalities {without}, and others have "
-                "one; give all modalities times, or none"
-            )
-        return clocks
-
     def _timed(self, frame: Modalities) -> list[TimedSample]:
         """Return samples whose frames have times, those of the first modality first."""
         samples = []
@@ -433,12 +416,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         if clock is None:
             return frames, (np.arange(len(frames)) + 0.5) / len(frames)
         times = frames[:, clock]
-        if (np.diff(times) < 0).any():
-            raise ValueError(
-                f"modality {self._layout.names[v]!r}: the times of sample {i} go back "
-                f"at frame {int((np.diff(times) < 0).argmax()) + 1}; sort the frames, "
-                "or give another feature in times"
-            )
+        refuse_falling_times(times, self._layout.names[v], i)
         return np.delete(frames, clock, axis=1), times
 
     def _fit_scalings(self, samples: list[TimedSample]) -> None:

@@ -116,7 +116,8 @@ def train_recognizer(
     order : Generator
         Generator of the order of the samples.
     modality_dropout : float
-        Probability with which a modality of a sample, other than the first, is dropped.
+        Probability with which a modality of a sample, other than the first, is dropped,
+        if the sample has the first.
 
     Returns
     -------
@@ -135,8 +136,8 @@ def train_recognizer(
         {"network": list(network.parameters())},
         settings.betas,
     )
-    starts = range(0, len(samples), settings.batch_size)
-    longest = -(-MOST_STEPS // len(starts))
+    n_batches = -(-len(samples) // settings.batch_size)
+    longest = -(-MOST_STEPS // n_batches)
     given = settings.max_epochs
     n_epochs = longest if given == "auto" else given
     has_left_plateau = given != "auto"
@@ -145,22 +146,17 @@ def train_recognizer(
         while len(history) < n_epochs:
             shuffled = torch.randperm(len(samples), generator=order).tolist()
             total, n_errors = 0.0, 0
-            for k, start in enumerate(starts):
-                chosen = shuffled[start : start + settings.batch_size]
-                done = (len(history) + k / len(starts)) / n_epochs
-                _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
+            for k in range(n_batches):
+                chosen = shuffled[k * settings.batch_size :][: settings.batch_size]
+                batch = [samples[i] for i in chosen]
                 own = [labels[i] for i in chosen]
-                table, losses = _losses(
-                    network, [samples[i] for i in chosen], own, modality_dropout
-                )
+                done = (len(history) + k / n_batches) / n_epochs
+                _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
+                table, losses = _losses(network, batch, own, modality_dropout)
                 check_finite(losses.mean(), len(history), DIVERGENCE_REMEDY)
-                optimizer.zero_grad()
-                losses.mean().backward()
-                if settings.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-                optimizer.step()
+                _step(network, optimizer, losses.mean(), settings.clip_norm)
                 total += float(losses.detach().sum())
-                n_errors += _n_errors(table, [samples[i] for i in chosen], own)
+                n_errors += _n_errors(table, batch, own)
             error = n_errors / max(1, sum(map(len, labels)))
             history.append(
                 {
@@ -171,16 +167,34 @@ def train_recognizer(
             )
             if not has_left_plateau and error < PLATEAU_ERROR:
                 has_left_plateau = True
-                fewest = -(-FEWEST_STEPS // len(starts))
+                fewest = -(-FEWEST_STEPS // n_batches)
                 n_epochs = min(longest, max(fewest, 2 * len(history)))
     if not has_left_plateau:
-        warn_user(
-            f"CTCRecognizer has not converged after {len(history)} epochs: the error "
-            f"on the samples of fit is {history[-1]['train_error']:.2f}; give more "
-            "samples, features that distinguish labels, or trainer__max_epochs",
-            ConvergenceWarning,
-        )
+        _warn_of_plateau(history)
     return history
+
+
+def _warn_of_plateau(history: Sequence[dict[str, Any]]) -> None:
+    warn_user(
+        f"CTCRecognizer has not converged after {len(history)} epochs: the error "
+        f"on the samples of fit is {history[-1]['train_error']:.2f}; give more "
+        "samples, features that distinguish labels, or trainer__max_epochs",
+        ConvergenceWarning,
+    )
+
+
+def _step(
+    network: CTCNetwork,
+    optimizer: torch.optim.Optimizer,
+    loss: Tensor,
+    clip_norm: float | None,
+) -> None:
+    """Change the parameters against the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimizer.step()
 
 
 def _set_rate(
@@ -200,7 +214,9 @@ def _losses(
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities, and the loss of each sample per label."""
     clock, inputs = _clock_and_inputs(network, samples)
-    inputs[1:] = [_dropped(own, modality_dropout) for own in inputs[1:]]
+    # a sample that has none but these would be left without any
+    keeps_first = inputs[0].observed.any(1, keepdim=True)
+    inputs[1:] = [_dropped(own, modality_dropout, keeps_first) for own in inputs[1:]]
     columns = torch.from_numpy(np.concatenate(labels)).to(clock.times.device)
     lengths = torch.tensor([len(own) for own in labels], device=clock.times.device)
     with drawing():
@@ -209,13 +225,13 @@ def _losses(
     return table.detach(), losses / lengths.clamp(min=1)
 
 
-def _dropped(frames: TimedFrames, probability: float) -> TimedFrames:
-    """Drop the sequences of some samples at random."""
+def _dropped(frames: TimedFrames, probability: float, droppable: Tensor) -> TimedFrames:
+    """Drop the sequences of some samples, of those that are droppable, at random."""
     generator = current_draws().generator(frames.times.device)
     kept = torch.empty_like(frames.times[:, :1]).bernoulli_(
         1 - probability, generator=generator
     )
-    return frames._replace(observed=frames.observed & (kept > 0))
+    return frames._replace(observed=frames.observed & ((kept > 0) | ~droppable))
 
 
 def _n_errors(

@@ -63,7 +63,9 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         - 'late': mean of the predictions by each modality, trained apart;
         - 'cross_attention': the frames of each sequence attend to those of the others,
           by content and time (Tsai et al. 2019, with a learned penalty on time
-          differences), and are pooled and fused as in 'gated';
+          differences), and are pooled and fused as in 'gated'; where y depends on
+          all modalities together and on none alone, set `modality_dropout` and
+          `modality_noise` to 0, since with them the network learns far slower;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a
           factory, called with V and w, that returns one.
@@ -118,7 +120,8 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         differences. Otherwise it is by content alone.
     window : float, default=None
         Largest time difference of frames that 'cross_attention' compares, in units of
-        the clock. It bounds the memory of long sequences; None compares all.
+        the clock, or of relative times from 0 to 1 without one. It bounds the memory
+        of long sequences; None compares all.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
         :meth:`Modalities.from_table`.

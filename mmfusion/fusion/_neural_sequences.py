@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from numbers import Integral, Real
+from numbers import Real
 from typing import Any, ClassVar, cast
 
 import numpy as np
 import torch
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from mmfusion._options import by_modality
-from mmfusion._sklearn_compat import Interval
+from mmfusion._options import check_flags
+from mmfusion._sklearn_compat import INTEGER, Interval
 from mmfusion._typing import ByModality, ModalitiesLike
+from mmfusion.fusion._clocks import find_clocks
 from mmfusion.modalities import Modalities
 from mmfusion.nn._cross_attention import CrossAttentionNetwork
 from mmfusion.nn._data import Rows
@@ -32,6 +34,16 @@ NEAR_FRAMES = 2  # of a path, within which weights count as on it
 Pairs = dict[tuple[str, str], Any]
 
 
+def _attends_to_frames(estimator: Any) -> bool:
+    """Return True, or raise an error where an estimator has no attention."""
+    if not estimator._attends:
+        raise AttributeError(
+            f"the attention of {type(estimator).__name__} is that of "
+            f"fusion='cross_attention', and fusion={estimator.fusion!r}"
+        )
+    return True
+
+
 class SequencesMixin(DeepEstimator):
     """A deep estimator whose modalities may be sequences, which may attend.
 
@@ -47,7 +59,7 @@ class SequencesMixin(DeepEstimator):
 
     _parameter_constraints: ClassVar[dict] = {
         **DeepEstimator._parameter_constraints,
-        "times": [Integral, str, dict, None],
+        "times": [INTEGER, str, dict, None],
         "time_penalty": ["boolean"],
         "window": [Interval(Real, 0, None, closed="neither"), None],
     }
@@ -95,38 +107,9 @@ class SequencesMixin(DeepEstimator):
                 "fusion='cross_attention' needs two modalities of sequences, and found "
                 f"{list(sequences)}: give sequences, or fusion='gated'"
             )
-        names = list(self._layout.names)
-        options = dict(zip(names, by_modality(self.times, names, "times"), strict=True))
-        given = {name: options[name] for name in sequences}
-        if not self._attends or all(clock is None for clock in given.values()):
+        if not self._attends:
             return {}
-        for name, clock in given.items():
-            if clock is None:
-                raise ValueError(
-                    f"times has no clock of modality {name!r}, and others have one; "
-                    "times can be compared if all sequences have a clock, or none"
-                )
-        return {name: self._clock(name, clock) for name, clock in given.items()}
-
-    def _clock(self, name: str, clock: int | str) -> int:
-        """Return the position of the clock of a modality among its features."""
-        position = self._layout.names.index(name)
-        width = self._layout.widths[position]
-        features = self._layout.feature_names[position]
-        if isinstance(clock, str):
-            if features is None or clock not in features:
-                found = "have no names" if features is None else f"are {features}"
-                raise ValueError(
-                    f"times={clock!r} is no feature of modality {name!r}, whose "
-                    f"features {found}: give its position, such as -1 for the last"
-                )
-            clock = list(features).index(clock)
-        if not -width <= clock < width or width < 2:
-            raise ValueError(
-                f"times={clock} is no position of a feature beside others in modality "
-                f"{name!r}, whose frames have {width} features"
-            )
-        return int(clock) % width
+        return find_clocks(self.times, self._layout, sequences)
 
     # The network
 
@@ -145,21 +128,14 @@ class SequencesMixin(DeepEstimator):
     def clock_offsets_(self) -> dict[tuple[str, str], float]:
         """Learned offset of the clock of a modality from that of another, by pair."""
         check_is_fitted(self)
-        network = self._attending_network("clock_offsets_")
+        _attends_to_frames(self)
+        network = cast(CrossAttentionNetwork, self.module_)
         names = [str(self.modality_names_in_[v]) for v in network.sequences]
         found = torch.stack([reader_offsets(each) for each in network.readers]).mean(0)
         pairs = [(a, b) for a in names for b in names if a != b]
         return dict(zip(pairs, found.tolist(), strict=True))
 
-    def _attending_network(self, name: str) -> CrossAttentionNetwork:
-        network = self.module_
-        if not isinstance(network, CrossAttentionNetwork):
-            raise AttributeError(
-                f"{name} is for fusion='cross_attention'; this {type(self).__name__} "
-                f"was fitted with fusion={self.fusion!r}"
-            )
-        return network
-
+    @available_if(_attends_to_frames)
     @isolated()
     def attention_maps(self, X: ModalitiesLike) -> dict[tuple[str, str], np.ndarray]:
         """Compute how much each frame of a sequence reads of the frames of others.
@@ -174,7 +150,8 @@ class SequencesMixin(DeepEstimator):
         dict of (str, str) to ndarray of object of shape (n_samples,)
             By pair of modalities of sequences, an array of shape (T_1, T_2) of each
             sample: weights of the frames of the second, whose sum is 1 for each frame
-            of the first; the mean of all members. None for samples that lack one.
+            of the first, or 0 where the window is empty; the mean of all members. None
+            for samples that lack one.
         """
         check_is_fitted(self)
         rows = self._rows(X, reset=False)
@@ -191,7 +168,7 @@ class SequencesMixin(DeepEstimator):
 
     def _maps(self, rows: Rows) -> Iterator[dict[tuple[int, int], np.ndarray]]:
         """Compute the maps of attention of each sample."""
-        network = self._attending_network("attention_maps")
+        network = cast(CrossAttentionNetwork, self.module_)
         dtype = rows.dtype
         batches = batches_in_float64(self._net, rows, self._preparation, 1)
         for module, _, batch in batches:
@@ -204,6 +181,7 @@ class SequencesMixin(DeepEstimator):
                 for (v, u), weights in maps.items()
             }
 
+    @available_if(_attends_to_frames)
     def alignment(
         self, X: ModalitiesLike, *, return_monotonicity: bool = False
     ) -> Pairs | tuple[Pairs, Pairs]:
@@ -228,8 +206,10 @@ class SequencesMixin(DeepEstimator):
             By pair of modalities, a path of each sample: an array of int of shape
             (length, 2). None for samples that lack one.
         monotonicity : dict of (str, str) to ndarray of shape (n_samples,)
-            Shares by pair, if `return_monotonicity`; NaN for samples that lack one.
+            Shares by pair, if `return_monotonicity`; NaN for samples that lack one, or
+            none of whose frames are within the window.
         """
+        check_flags(return_monotonicity=return_monotonicity)
         paths: Pairs = {}
         shares: Pairs = {}
         for pair, maps in self.attention_maps(X).items():
@@ -274,14 +254,15 @@ def monotonicity(weights: np.ndarray, path: np.ndarray) -> float:
     Returns
     -------
     float
-        The share.
+        The share; NaN if all weights are 0, as where no frame is in the window.
     """
     near = np.zeros(weights.shape, dtype=bool)
     for shift in range(-NEAR_FRAMES, NEAR_FRAMES + 1):
         columns = path[:, 1] + shift
         inside = (columns >= 0) & (columns < weights.shape[1])
         near[path[inside, 0], columns[inside]] = True
-    return float(weights[near].sum() / weights.sum())
+    total = weights.sum()
+    return float(weights[near].sum() / total) if total else float("nan")
 
 
 def reader_offsets(readers: nn.Module) -> Tensor:

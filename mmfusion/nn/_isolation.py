@@ -23,6 +23,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 # The rounding of a sum depends on its split among threads, and training amplifies it.
 N_THREADS = 1
+LARGEST_SEED = 2**31 - 2  # of those that are drawn
 
 _lock = threading.RLock()
 

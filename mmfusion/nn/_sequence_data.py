@@ -55,7 +55,7 @@ def pack_sequences(
     for v, clock in timed.items():
         for i in _observed(blocks[v]):
             times = blocks[v][i][:, clock]
-            _refuse_falling_times(times, names[v], i)
+            refuse_falling_times(times, names[v], i)
             origins[i] = min(origins[i], float(times[0]))
     packed = list(blocks)
     for v, column in clocks.items():
@@ -67,8 +67,23 @@ def _observed(block: np.ndarray) -> list[int]:
     return [i for i, sequence in enumerate(block) if sequence is not None]
 
 
-def _refuse_falling_times(times: np.ndarray, name: str, sample: int) -> None:
-    """Refuse times that go back."""
+def refuse_falling_times(times: np.ndarray, name: str, sample: int) -> None:
+    """Refuse times that go back.
+
+    Parameters
+    ----------
+    times : ndarray of shape (n_frames,)
+        Times of the frames of a sequence.
+    name : str
+        Name of the modality, for errors.
+    sample : int
+        Position of the sample, for errors.
+
+    Raises
+    ------
+    ValueError
+        If a time is earlier than the one before.
+    """
     back = np.flatnonzero(np.diff(times) < 0)
     if back.size:
         raise ValueError(

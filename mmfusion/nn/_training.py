@@ -218,3 +218,28 @@ def _describe_not_finite(outputs: Outputs, chunk: slice, prepare: Preparation) -
         f"{' for ' + ', '.join(sources) if sources else ''}; look for values far from "
         "those it was trained on, or for an encoder that divides by zero"
     )
+
+
+def divergence_remedy(data: Batches) -> str:
+    """Return what to change where a training diverges.
+
+    Parameters
+    ----------
+    data : Batches
+        The samples.
+
+    Returns
+    -------
+    str
+        The remedy, with the largest value of the samples.
+    """
+    largest, name = max(
+        (float(x.abs().max()), data.prepare.name(v))
+        for _, batch in data.chunks(OUTPUT_CHUNK_ROWS)
+        for v, x in enumerate(batch.inputs)
+    )
+    return (
+        "lower trainer__lr, trainer__pretrain_lr or the weights of the loss terms, set "
+        "trainer__clip_norm, or look for extreme values: the largest after scaling is "
+        f"{largest:.3g}, in {name}"
+    )

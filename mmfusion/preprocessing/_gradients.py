@@ -89,9 +89,7 @@ class SequenceGradients(SequenceTransformer):
                 out[i] = np.hstack([sequence, gradient(sequence)])
         return out
 
-    def _features_out(self, name: str, width: int) -> list[str]:
-        given = self._layout.feature_names[self._layout.names.index(name)]
-        features = given or [f"x{j}" for j in range(width)]
+    def _features_out(self, name: str, features: list[str]) -> list[str]:
         return [*features, *(f"{feature}_gradient" for feature in features)]
 
 

@@ -139,19 +139,19 @@ class SequencePooling(SequenceTransformer):
             )
 
     def _output_shape(self, name: str, width: int) -> tuple[int, ...]:
-        return (len(self._features_out(name, width)),)
+        return (sum(1 if s == LENGTH else width for s in self.statistics),)
 
     def _transform_sequence(self, name: str, sequence: np.ndarray) -> np.ndarray:
         return pool(sequence, self.statistics)
 
-    def _features_out(self, name: str, width: int) -> list[str]:
+    def _features_out(self, name: str, features: list[str]) -> list[str]:
         return [
-            feature
+            value
             for statistic in self.statistics
-            for feature in (
+            for value in (
                 [LENGTH]
                 if statistic == LENGTH
-                else [f"x{j}_{statistic}" for j in range(width)]
+                else [f"{feature}_{statistic}" for feature in features]
             )
         ]
 

@@ -141,8 +141,9 @@ class SequenceResampler(SequenceTransformer):
         resampled = resample(sequence, self.n_frames_[name])
         return resampled.reshape(self._output_shape(name, sequence.shape[1]))
 
-    def _features_out(self, name: str, width: int) -> list[str]:
-        return [f"x{j}_t{t}" for t in range(self.n_frames_[name]) for j in range(width)]
+    def _features_out(self, name: str, features: list[str]) -> list[str]:
+        n_frames = self.n_frames_[name]
+        return [f"{feature}_t{t}" for t in range(n_frames) for feature in features]
 
 
 def _frame_count(option: int | str, lengths: list[int]) -> int:

@@ -34,8 +34,11 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
         """Transform a sequence of shape (n_frames, n_features)."""
         raise NotImplementedError
 
-    def _features_out(self, name: str, width: int) -> list[str]:
-        """Return the names of the transformed values, without the modality."""
+    def _features_out(self, name: str, features: list[str]) -> list[str]:
+        """Return the names of the transformed values, without the modality.
+
+        `features` are the names of the features of a frame.
+        """
         raise NotImplementedError
 
     @fit_context(prefer_skip_nested_validation=True)
@@ -102,7 +105,8 @@ class SequenceTransformer(ModalityMixin, ModalityTransformerMixin, BaseEstimator
             zip(layout.names, layout.widths, strict=True)
         ):
             if name in layout.sequences:
-                names[v] = layout.prefixed(name, self._features_out(name, width))
+                features = layout.feature_names[v] or [f"x{j}" for j in range(width)]
+                names[v] = layout.prefixed(name, self._features_out(name, features))
         return names
 
     def __modality_tags__(self) -> ModalityTags:

@@ -1,6 +1,7 @@
 """CTCRecognizer: planted strings, missing modalities, decoding and its errors."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.exceptions import ConvergenceWarning
 
@@ -84,6 +85,27 @@ def test_either_modality_may_be_missing():
     assert model.score(alone, truth) > 0.7
 
 
+def test_samples_that_lack_the_first_modality_keep_the_others_in_training():
+    X, y, _ = strings(8)
+    heard = [None] * 7 + [X["audio"][7]]
+    shown = [*X["images"][:7], None]
+    data = Modalities({"audio": heard, "images": shown})
+    labels = [*(own[:1] for own in y[:7]), y[7]]
+    histories = [
+        CTCRecognizer(
+            (4,),
+            times=-1,
+            modality_dropout=modality_dropout,
+            trainer=Trainer(max_epochs=2),
+            random_state=0,
+        )
+        .fit(data, labels)
+        .history_
+        for modality_dropout in (0.0, 0.99)
+    ]
+    assert histories[0] == histories[1]
+
+
 def test_shifted_clocks_change_nothing(fitted):
     X, _, _ = strings(3, seed=5)
     shifted = Modalities(
@@ -96,6 +118,30 @@ def test_shifted_clocks_change_nothing(fitted):
     np.testing.assert_allclose(
         np.concatenate(list(one)), np.concatenate(list(other)), atol=1e-10
     )
+
+
+def test_clocks_have_names_in_frames():
+    X, y, _ = strings(8)
+    frames = {
+        name: [
+            pd.DataFrame(x, columns=[*map(str, range(x.shape[1] - 1)), "time"])
+            for x in X[name]
+        ]
+        for name in X.names
+    }
+    named = Modalities(frames)
+    found = [
+        CTCRecognizer((4,), times=times, trainer=Trainer(max_epochs=1), random_state=0)
+        .fit(named, y)
+        .frame_log_probabilities(named)
+        for times in (-1, "time", {"audio": "time", "images": -1})
+    ]
+    for other in found[1:]:
+        np.testing.assert_array_equal(np.concatenate(other), np.concatenate(found[0]))
+    with pytest.raises(ValueError, match="'clock' is no feature of modality 'audio'"):
+        CTCRecognizer(times="clock").fit(named, y)
+    with pytest.raises(ValueError, match=r"times=0.5 is no position.*'audio'"):
+        CTCRecognizer(times={"audio": 0.5, "images": -1}).fit(X, y)
 
 
 def test_sequences_of_one_frame():
@@ -120,14 +166,14 @@ def test_unfit_arguments_are_refused(fitted):
         fitted.align(X, [[9]] * 4)
     with pytest.raises(ValueError, match="no position of a feature beside others"):
         CTCRecognizer(times=7).fit(X, y)
-    with pytest.raises(ValueError, match=r"times has no feature of .*'audio'"):
+    with pytest.raises(ValueError, match="times has no clock of modality 'audio'"):
         CTCRecognizer(times={"images": -1}).fit(X, y)
     with pytest.raises(ValueError, match=r"encoders=.*at least one"):
         CTCRecognizer(()).fit(X, y)
     with pytest.raises(ValueError, match="has no effect on a CTCRecognizer"):
         CTCRecognizer(trainer=Trainer(checkpoint_dir="x")).fit(X, y)
     reversed_times = Modalities({n: [x[::-1] for x in X[n]] for n in X.names})
-    with pytest.raises(ValueError, match="the times of sample 0 go back at frame 1"):
+    with pytest.raises(ValueError, match="the times of sample 0 go back, from"):
         fitted.predict(reversed_times)
 
 

@@ -1,12 +1,15 @@
 """Sequences in neural fusion: padding, clocks, attention, missing sequences."""
 
 import pickle
+from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.model_selection import GridSearchCV
+from skorch.callbacks import Callback
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -124,6 +127,22 @@ def test_only_differences_of_times_count():
     assert_allclose(again.fit(slower, Y).predict_proba(slower), expected, rtol=1e-4)
 
 
+def test_clocks_have_names_in_frames():
+    X = with_times(sequences())
+    frames = {
+        name: [
+            pd.DataFrame(x, columns=["time", *map(str, range(x.shape[1] - 1))])
+            for x in map(partial(np.roll, shift=1, axis=1), X[name])
+        ]
+        for name in X.names
+    }
+    named = Modalities(frames)
+    by_position = small(fusion="cross_attention", times=0).fit(named, Y)
+    by_name = small(fusion="cross_attention", times="time").fit(named, Y)
+    expected = by_position.predict_proba(named)
+    assert_array_equal(by_name.predict_proba(named), expected)
+
+
 def test_without_a_penalty_the_order_of_the_other_frames_does_not_count():
     fitted = small(fusion="cross_attention", time_penalty=False).fit(sequences(), Y)
     backwards = Modalities({"audio": AUDIO, "video": [x[::-1] for x in VIDEO]})
@@ -157,6 +176,8 @@ def test_paths_are_read_out_of_weights():
     path = monotone_path(blocks / blocks.sum(1, keepdims=True))
     assert blocks[path[:, 0], path[:, 1]].all()
     assert monotonicity(np.eye(40), monotone_path(np.eye(40))) == 1.0
+    unread = np.zeros((3, 2))
+    assert np.isnan(monotonicity(unread, monotone_path(unread)))
     uniform = np.full((100, 100), 0.01)
     # five of a hundred frames are within two of a diagonal
     assert monotonicity(uniform, monotone_path(uniform)) == pytest.approx(
@@ -196,6 +217,35 @@ def test_networks_of_sequences_are_stored(cls, tmp_path):
     loaded = small(cls, fusion="cross_attention", times=-1, window=3.0)
     loaded.load_params(tmp_path / "params")
     assert_array_equal(outputs(loaded, X), expected)
+
+
+def test_a_resumed_training_of_attention_ends_where_a_whole_one_ends(tmp_path):
+    X = with_times(sequences())
+
+    class Ends(Callback):
+        def on_epoch_end(self, net, **kwargs):
+            n_epochs.append(len(net.history))
+            if len(net.history) == stop:
+                raise RuntimeError("stopped")
+
+    def fitted(folder):
+        model = small(fusion="cross_attention", times=-1, encoders=("conv", 4))
+        model.set_params(trainer__max_epochs=4, trainer__callbacks=[Ends()])
+        return model.set_params(
+            trainer__checkpoint_dir=folder, trainer__checkpoint_every=1
+        ).fit(X, Y)
+
+    n_epochs, stop = [], None
+    whole = fitted(None)
+    stop = 3
+    with pytest.raises(RuntimeError, match="stopped"):
+        fitted(tmp_path)
+    n_epochs, stop = [], None
+    resumed = fitted(tmp_path)
+    assert n_epochs[-1] == 4
+    assert len(n_epochs) < 4
+    assert_array_equal(resumed.predict_proba(X), whole.predict_proba(X))
+    assert resumed.clock_offsets_ == whole.clock_offsets_
 
 
 def test_searches_and_partial_fits_take_sequences():
@@ -241,6 +291,8 @@ class Squares(Dataset):
         ({"times": 3}, "times=3 is no position.*'audio'.*3 features"),
         ({"times": "clock"}, "'clock' is no feature of modality 'audio'"),
         ({"times": {"audio": 0}}, "no clock of modality 'video'"),
+        ({"times": {"audio": 1.5, "video": -1}}, "times=1.5 is no position.*'audio'"),
+        ({"times": {"audio": 0, "video": True}}, "times=True is no position.*'video'"),
         ({"times": 0}, "modality 'audio': the times of sample .* go back"),
     ],
 )
@@ -256,7 +308,7 @@ def test_other_data_are_refused_with_a_remedy():
     with pytest.raises(ValueError, match="lists of arrays"):
         small().fit(Squares(), Y[:4])
     fitted = small().fit([AUDIO, TABLE], Y)
-    with pytest.raises(AttributeError, match="fusion='cross_attention'"):
+    with pytest.raises(AttributeError, match="attention_maps"):
         fitted.attention_maps([AUDIO, TABLE])
 
 

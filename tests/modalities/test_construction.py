@@ -1,5 +1,7 @@
 """Construction of Modalities from every form of input and kind of block."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -7,6 +9,7 @@ from numpy.testing import assert_array_equal
 from scipy import sparse
 
 from mmfusion import Modalities
+from mmfusion.preprocessing import SequencePooling
 
 from .block_zoo import N_SAMPLES, SPARSE, samples_of
 
@@ -43,6 +46,29 @@ def test_the_same_data_in_any_form_are_equal(X):
     assert X.shape == (6, 2)
     assert X.ndim == 2
     assert len(X) == 6
+
+
+@pytest.mark.parametrize("form", [list, tuple, pd.Series, object])
+def test_columns_of_sequences_of_frames_are_names_of_features(form):
+    frames = [None, *(pd.DataFrame(np.eye(2) + n, columns=["f", "t"]) for n in (0, 1))]
+    block = np.empty(3, dtype=object)
+    block[:] = frames
+    X = Modalities(
+        {"audio": block if form is object else form(frames), "video": VIDEO[:3]}
+    )
+    pooling = SequencePooling(["mean"]).fit(X)
+    names = ["audio__f_mean", "audio__t_mean", "video__x0"]
+    assert pooling.get_feature_names_out()[:3].tolist() == names
+    later = Modalities(X[1:], observed=np.ones((2, 2), dtype=bool))
+    assert later._feature_names("audio") == ["f", "t"]
+    assert pickle.loads(pickle.dumps(later)) == later
+    assert pickle.loads(pickle.dumps(Modalities(NAMED))) == NAMED
+    exchanged = [frames[1], frames[2][["t", "f"]]]
+    with pytest.raises(ValueError, match=r"'audio': the frames of sample 1 .*order"):
+        Modalities({"audio": exchanged})
+    other = [frame.rename(columns={"f": "g"}) for frame in frames[1:]]
+    with pytest.raises(ValueError, match=r"should match .*\['f', 't'\]"):
+        pooling.transform({"audio": other, "video": VIDEO[:2]})
 
 
 def test_modalities_without_names_are_counted():
