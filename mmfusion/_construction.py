@@ -299,6 +299,38 @@ def names_of_frames(
     return found
 
 
+def joined_names(
+    features: Sequence[Mapping[str, list[str]]],
+) -> dict[str, list[str]]:
+    """Return the names of the features of modalities whose samples are joined.
+
+    Parameters
+    ----------
+    features : list of dict of str to list of str
+        Names by modality, of those that have them, of each part.
+
+    Returns
+    -------
+    dict of str to list of str
+        The names.
+
+    Raises
+    ------
+    ValueError
+        If a modality has other names in one part than in another.
+    """
+    joined: dict[str, list[str]] = {}
+    for part in features:
+        for name, own in part.items():
+            if joined.setdefault(name, own) != own:
+                raise ValueError(
+                    f"modality {name!r} has the features {own} in one part, and "
+                    f"{joined[name]} in another: give the same features in the same "
+                    "order"
+                )
+    return joined
+
+
 def lone_list_hint(names: Sequence[str]) -> str:
     """Return a remedy for sequences of one modality that are read as modalities.
 

@@ -30,6 +30,7 @@ from mmfusion._construction import (
     check_blocks,
     check_mask,
     check_names,
+    joined_names,
     names_of_frames,
     read_blocks,
     shared_row_labels,
@@ -75,8 +76,9 @@ class Modalities:
         dimensions (memmaps are not read into memory), a dask array of numbers (not
         computed), a scipy sparse matrix (converted to CSR), a pandas or polars
         DataFrame, a torch tensor (converted to an array), a list with one sequence of
-        shape (n_frames, n_features) or None per sample, or None if every sample lacks
-        the modality.
+        shape (n_frames, n_features) or None per sample (DataFrames with the same
+        columns in all of them name the features), or None if every sample lacks the
+        modality.
     names : list of str, default=None
         Names of the modalities of a list, or of the one of an AnnData;
         ``modality_0``, ``modality_1``, ... by default. Names contain no ``__``.
@@ -101,8 +103,8 @@ class Modalities:
     Raises
     ------
     ValueError
-        If modalities have different numbers of samples or row labels, or names are
-        invalid.
+        If modalities have different numbers of samples or row labels, names are
+        invalid, or sequences of a modality have different columns.
     TypeError
         If `data` is one 2-D array or a table without column groups.
 
@@ -626,7 +628,7 @@ class Modalities:
         Raises
         ------
         ValueError
-            If the names differ.
+            If the names differ, of modalities or of features.
         TypeError
             If a modality differs in kind (dense, sparse, frame, sequences), or
             another frame is not `Modalities`.
@@ -659,7 +661,8 @@ class Modalities:
         if any(frame._mask is not None for frame in frames):
             mask = np.concatenate([frame.observed for frame in frames])
         labels = _row_labels.append_labels([frame._index for frame in frames])
-        joined = self._of(self._names, blocks, mask, features=self._features)
+        features = joined_names([frame._features for frame in frames])
+        joined = self._of(self._names, blocks, mask, features=features)
         return joined._with_labels(labels)
 
     # The interface of a DataFrame that scikit-learn's tools use

@@ -134,7 +134,9 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         The epoch that is kept; with 0, samples are aligned by `CTWAligner` alone.
     history_ : list of dict
         One entry for the projections, and one per epoch, with its phase, the mean of
-        the loss, and the mean correlation of held-out samples.
+        the loss, and the mean correlation of held-out samples. Empty if the trainer has
+        ``max_epochs=0``, and shorter if the embedded frames no longer varied in every
+        direction.
     network_correlations_ : ndarray of shape (n_components,)
         Canonical correlations of the embedded frames along their warps; empty if
         `best_epoch_` is 0.

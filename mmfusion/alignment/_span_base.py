@@ -353,7 +353,7 @@ class BaseSpanAligner(
                 f"y has labels of {len(given)} samples, and X has {n_samples}; give a "
                 "list of labels for each sample of X"
             )
-        labels = [None if own is None else _as_list(own) for own in given]
+        labels = [None if own is None else _listed_labels(own) for own in given]
         for i, own in enumerate(labels):
             if own is None and given[i] is not None:
                 raise ValueError(
@@ -375,7 +375,7 @@ class BaseSpanAligner(
         return tags
 
 
-def _as_list(labels: Any) -> list[Hashable] | None:
+def _listed_labels(labels: Any) -> list[Hashable] | None:
     """Return the labels of a sample, which may be tuples; None if there is no list.
 
     An array may be a column, as labels are in `Modalities`.

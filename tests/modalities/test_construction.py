@@ -66,6 +66,8 @@ def test_columns_of_sequences_of_frames_are_names_of_features(form):
     exchanged = [frames[1], frames[2][["t", "f"]]]
     with pytest.raises(ValueError, match=r"'audio': the frames of sample 1 .*order"):
         Modalities({"audio": exchanged})
+    with pytest.raises(ValueError, match=r"'audio' has the features \['t', 'f'\] in"):
+        Modalities({"audio": frames}).concat(Modalities({"audio": exchanged[1:]}))
     other = [frame.rename(columns={"f": "g"}) for frame in frames[1:]]
     with pytest.raises(ValueError, match=r"should match .*\['f', 't'\]"):
         pooling.transform({"audio": other, "video": VIDEO[:2]})
