@@ -25,11 +25,11 @@ from mmfusion.datasets import make_digit_strings
 # Single digits
 # -------------
 #
-# Recordings are of FSDD, 20 frames of 13 cepstra each, and
-# images of MNIST. They are not part of this package: ``benchmarks/README.md`` names
-# their source. Where their file is missing, images are those of scikit-learn, and **the
-# audio is made**: each digit has a smooth course of cepstra, which a speaker shifts, and
-# a recording stretches and varies.
+# Recordings of six speakers are 20 frames of 13 cepstra each, and images are those of
+# MNIST. They are not part of this package: ``benchmarks/README.md`` names their source.
+# Where their file is missing, images are those of scikit-learn, and **the audio is
+# made**: each digit has a smooth course of cepstra, which a speaker shifts and a
+# recording stretches and varies.
 
 
 def made_audio(y, speaker, rng, n_frames=20, n_cepstra=13):
@@ -72,7 +72,7 @@ print(f"{len(audio)} recordings of {len(np.unique(speaker))} speakers")
 
 NOISES = [0.0, 1.0, 2.0]
 parts = [
-    make_digit_strings(*train, 80, noise_std=noise, random_state=k)
+    make_digit_strings(*train, 300, noise_std=noise, random_state=k)
     for k, noise in enumerate(NOISES)
 ]
 X = Modalities(
@@ -103,8 +103,9 @@ ax.legend()
 plt.show()
 
 # %%
-# Both networks have converged, without which a comparison would mean little: trainings
-# that end early return blanks, or half of the digits.
+# Both have nearly converged, to like errors on training strings (by networks with
+# dropout). Without that, a comparison would mean little: networks whose training ends
+# early return blanks, or half of the digits.
 #
 # Two baselines are given what the networks have to find out, namely where each digit
 # begins and ends, and which image belongs to it: a logistic regression of the images,
@@ -145,9 +146,18 @@ errors.plot(ax=ax, style=["o-", "s-", "v:", "D:"], alpha=0.8)
 ax.axvspan(NOISES[-1], LEVELS[-1], color="0.93", label="not in training")
 ax.set(xlabel="noise of the audio (standard deviations)", ylabel="errors per digit")
 ax.set_ylim(0, None)
-ax.legend()
+ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2)
 plt.show()
 errors.round(3)
+
+# %%
+# With images, the network makes fewer errors at all noises: about half as many for the
+# recorded digits, where the speakers of the test are new, and less of a gain for the
+# made ones. But its errors rise with noise that does not touch the images, and a linear
+# classifier of the images by themselves has far fewer at loud noise, and for the
+# recorded digits fewer at any: the network does not turn to the images where the audio
+# is of no use. Late fusion is better still. Where digits can be cut out, do that, and
+# fuse them late; a network of transcripts is for when they cannot.
 
 # %%
 # When each digit was read
@@ -171,7 +181,7 @@ for start, end, digit in zip(starts, ends, truth[i], strict=True):
 shown = strings["images"][i][:, -1]
 ax.plot(shown, truth[i], "s", color="tab:green", mfc="none", label="image")
 ax.plot(found[i].moments, truth[i], "x", color="tab:red", label="moment found")
-ax.plot([], color="tab:blue", lw=8, alpha=0.3, label="read in truth")
+ax.plot([], color="tab:blue", lw=8, alpha=0.3, label="digit read")
 ax.set(xlabel="frame of the audio", ylabel="digit", yticks=range(10))
 ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)
 plt.show()
@@ -183,3 +193,10 @@ places = [
 places = np.concatenate(places)
 inside = np.mean((places >= 0) & (places < 1))
 print(f"{inside:.0%} of moments are within the digit, at {np.median(places):.2f} of it")
+
+# %%
+# Nearly all moments are within their digit, though training data had no times. Where
+# within it is for the network to choose. The probabilities, in grey, are short peaks
+# with blanks between: they do not show where a digit begins or ends. A digit without a
+# peak would not be recognised; since ``align`` is given the digits, it places this one,
+# too.
