@@ -25,11 +25,11 @@ from mmfusion.datasets import make_digit_strings
 # Single digits
 # -------------
 #
-# Recordings are those of FSDD (20 frames of 13 cepstra each, by six speakers), and
-# images those of MNIST. They are not part of this package: ``benchmarks/README.md``
-# names their source. Where their file is missing, images are those of scikit-learn, and
-# **the audio is made**: each digit has a smooth course of cepstra, which a speaker
-# shifts and a recording stretches and varies.
+# Recordings of six speakers are 20 frames of 13 cepstra each, and images are those of
+# MNIST. They are not part of this package: ``benchmarks/README.md`` names their source.
+# Where their file is missing, images are those of scikit-learn, and **the audio is
+# made**: each digit has a smooth course of cepstra, which a speaker shifts and a
+# recording stretches and varies.
 
 
 def made_audio(y, speaker, rng, n_frames=20, n_cepstra=13):
