@@ -99,7 +99,14 @@ FAST = {
         },
     ],
     # whole batches without noise: weights of samples are then their numbers
-    "CTCRecognizer": [{"encoders": (8,), "trainer": Trainer(max_epochs=3)}],
+    "CTCRecognizer": [
+        {
+            "encoders": (16,),
+            "dropout": 0.0,
+            "modality_dropout": 0.0,
+            "trainer": SMALL_PREDICTOR["trainer"],
+        }
+    ],
     "NeuralFusionClassifier": [SMALL_PREDICTOR],
     "NeuralFusionRegressor": [SMALL_PREDICTOR | {"loss": "gaussian_nll"}],
     "MFLVCClusterer": [
