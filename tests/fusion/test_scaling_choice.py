@@ -205,8 +205,8 @@ def test_modalities_of_noise_rescale_no_others(seed, n_noise, is_signed):
     draw = rng.normal if is_signed else rng.random
     noise = [draw(size=(60, 8)) for _ in range(n_noise)]
     alone, among = EarlyFusion().fit(shapes), EarlyFusion().fit([*shapes, *noise])
-    # of few draws one is scaled as a block: another modality of unit length, as positive
-    # noise may be, then decides how both count
+    # of few draws one is scaled as a block: another modality of unit length, as
+    # positive noise may be, then decides how both count
     assume(set(alone.scaling_.values()) == {"l2"})
     names = ["modality_0", "modality_1"]
     assert [among.scaling_[n] for n in names] == [alone.scaling_[n] for n in names]
