@@ -284,8 +284,11 @@ def names_of_frames(
         if not is_listed and getattr(getattr(block, "dtype", None), "kind", "") != "O":
             continue
         given = [(i, x) for i, x in enumerate(block) if x is not None]
+        # the first one, of most blocks, has no names, and the others are not read
+        if not given or _blocks.column_names(given[0][1]) is None:
+            continue
         columns = [_blocks.column_names(x) for _, x in given]
-        if not columns or None in columns:
+        if None in columns:
             continue
         first, own = given[0][0], columns[0]
         for (i, _), others in zip(given, columns, strict=True):

@@ -15,7 +15,7 @@ from torch import Tensor
 import mmfusion
 from mmfusion._threads import one_thread
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._encoder_training import check_finite, set_rate
+from mmfusion.alignment._encoder_training import check_finite, descend, set_rate
 from mmfusion.alignment.ctw._held_out import later_correlations
 from mmfusion.alignment.ctw._projections import (
     Projections,
@@ -54,7 +54,6 @@ DEFAULTS: dict[str, Any] = {
     "selection": "total",
     "selection_every": 0,
 }
-AUTO_EPOCHS = 8
 SHRINKAGE = 1e-2  # of the covariances of a batch
 FEW_SAMPLES_REMEDY = "fit more samples"
 
@@ -242,7 +241,7 @@ class _Alternation:
         self.data, self.settings, self.order = data, settings, order
         self.n_steps = n_steps
         max_epochs = settings.max_epochs
-        self.max_epochs = AUTO_EPOCHS if max_epochs == "auto" else max_epochs
+        self.max_epochs = DEFAULTS["max_epochs"] if max_epochs == "auto" else max_epochs
         self.optimizer = make_optimizer(
             settings.optimizer,
             settings.weight_decay,
@@ -285,13 +284,7 @@ class _Alternation:
                 with drawing():
                     loss = self._loss(chosen)
                 check_finite(loss, epoch, FEW_SAMPLES_REMEDY)
-                self.optimizer.zero_grad()
-                loss.backward()
-                if self.settings.clip_norm is not None:
-                    torch.nn.utils.clip_grad_norm_(
-                        self.network.parameters(), self.settings.clip_norm
-                    )
-                self.optimizer.step()
+                descend(self.network, self.optimizer, loss, self.settings.clip_norm)
                 losses.append(float(loss.detach()))
         self.train_loss = float(np.mean(losses))
 

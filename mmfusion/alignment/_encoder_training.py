@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmfusion.nn._optimizers import cosine_share
@@ -21,7 +21,8 @@ WITHOUT_EFFECT = (
     "n_jobs",
     "verbose",
 )
-CHECKPOINT_OPTIONS = ("checkpoint_dir", "checkpoint_every")
+# where nothing is stored in the course of a training
+WITHOUT_CHECKPOINTS = (*WITHOUT_EFFECT, "checkpoint_dir", "checkpoint_every")
 
 
 def aligner_settings(
@@ -77,6 +78,17 @@ def set_rate(optimizer: Optimizer, settings: TrainingSettings, progress: float) 
     share = cosine_share(progress) if settings.lr_schedule == "cosine" else 1.0
     for group in optimizer.param_groups:
         group["lr"] = settings.lr["network"] * share
+
+
+def descend(
+    network: nn.Module, optimizer: Optimizer, loss: Tensor, clip_norm: float | None
+) -> None:
+    """Change the parameters of a network against the gradient of a loss."""
+    optimizer.zero_grad()
+    loss.backward()
+    if clip_norm is not None:
+        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
+    optimizer.step()
 
 
 def check_finite(loss: Tensor, epoch: int, remedy: str) -> None:

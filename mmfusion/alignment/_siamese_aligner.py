@@ -20,6 +20,10 @@ from mmfusion._typing import (
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
+from mmfusion.alignment._encoder_training import (
+    WITHOUT_CHECKPOINTS,
+    aligner_settings,
+)
 from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._frame_targets import (
     MATCHES,
@@ -31,11 +35,11 @@ from mmfusion.alignment._frame_targets import (
 )
 from mmfusion.alignment._path_targets import Embed, PathTargets
 from mmfusion.alignment._siamese_training import (
+    DEFAULTS,
     embed_sequences,
     make_network,
     network_arrays,
     train,
-    training_settings,
 )
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
@@ -377,7 +381,9 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         names = list(self._layout.sequences)
         self.history_: list[dict[str, Any]] = []
         self.n_iter_ = 0
-        settings = training_settings(self.trainer)
+        settings = aligner_settings(
+            self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
+        )
         if not names:
             return
         if len(names) == 1:

@@ -11,13 +11,7 @@ from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._encoder_training import (
-    CHECKPOINT_OPTIONS,
-    WITHOUT_EFFECT,
-    aligner_settings,
-    check_finite,
-    set_rate,
-)
+from mmfusion.alignment._encoder_training import check_finite, descend, set_rate
 from mmfusion.alignment._frame_targets import TargetPair
 from mmfusion.alignment._path_targets import Embed
 from mmfusion.nn._encoders import make_encoder
@@ -29,7 +23,7 @@ from mmfusion.nn._frame_encoders import (
 from mmfusion.nn._isolation import drawing, flushing_denormals, isolated
 from mmfusion.nn._optimizers import make_optimizer
 from mmfusion.nn._state import to_arrays, to_tensors
-from mmfusion.nn._trainer import Trainer, TrainingSettings, auto_epochs
+from mmfusion.nn._trainer import TrainingSettings, auto_epochs
 from mmfusion.nn.losses import match_cross_entropy
 
 WINDOW_FRAMES = 256  # of the first sequence, at most, in a step
@@ -51,28 +45,6 @@ DEFAULTS: dict[str, Any] = {
     "selection": "total",
     "selection_every": 0,
 }
-
-
-def training_settings(trainer: Trainer | None) -> TrainingSettings:
-    """Check a trainer, and fill in the defaults.
-
-    Parameters
-    ----------
-    trainer : Trainer or None
-        The trainer; None is one without options.
-
-    Returns
-    -------
-    TrainingSettings
-        The settings.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range, or has no effect.
-    """
-    without_effect = (*WITHOUT_EFFECT, *CHECKPOINT_OPTIONS)
-    return aligner_settings(trainer, DEFAULTS, without_effect, "SiameseAligner")
 
 
 def make_network(
@@ -238,11 +210,7 @@ def train(
                 with drawing():
                     loss = torch.stack([loss_of(pairs[i]) for i in chosen]).mean()
                 check_finite(loss, epoch, DIVERGENCE_REMEDY)
-                optimizer.zero_grad()
-                loss.backward()
-                if settings.clip_norm is not None:
-                    nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-                optimizer.step()
+                descend(network, optimizer, loss, settings.clip_norm)
                 total += float(loss.detach()) * len(chosen)
                 step += 1
             history.append({"phase": "training", "train_loss": total / len(pairs)})

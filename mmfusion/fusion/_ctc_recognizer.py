@@ -24,13 +24,17 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import as_modalities, refuse_empty_samples, row_labels
+from mmfusion.alignment._encoder_training import (
+    WITHOUT_CHECKPOINTS,
+    aligner_settings,
+)
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._clocks import find_clocks
 from mmfusion.fusion._ctc_training import (
+    DEFAULTS,
     TimedSample,
     log_probabilities,
-    recognizer_settings,
     train_recognizer,
 )
 from mmfusion.fusion._sequence_labeler import as_ragged, encode_labels, frame_labels
@@ -241,7 +245,9 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self
             The fitted recognizer.
         """
-        settings = recognizer_settings(self.trainer)
+        settings = aligner_settings(
+            self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
+        )
         frame = self._validate(X, reset=True)
         refuse_empty_samples(frame)
         if frame._index is not None:
@@ -308,7 +314,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         refuse_empty_samples(frame)
         samples = [self._scaled(sample) for sample in self._timed(frame)]
         found = log_probabilities(self._make_network, self._arrays, samples)
-        return as_ragged(list(found))
+        return as_ragged(found)
 
     def align(self, X: ModalitiesLike, y: ArrayLike) -> list[LabelSpans]:
         """Find the moments of known labels.

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from sklearn.exceptions import ConvergenceWarning
-from torch import Tensor, nn
+from torch import Tensor
 
 from mmfusion._warnings import warn_user
 from mmfusion.alignment._encoder_training import (
-    CHECKPOINT_OPTIONS,
-    WITHOUT_EFFECT,
-    aligner_settings,
     check_finite,
+    descend,
     set_rate,
 )
 from mmfusion.graphical._ctc_decoding import greedy_labels
@@ -30,7 +28,7 @@ from mmfusion.nn._isolation import (
 )
 from mmfusion.nn._optimizers import make_optimizer
 from mmfusion.nn._state import to_tensors
-from mmfusion.nn._trainer import Trainer, TrainingSettings
+from mmfusion.nn._trainer import TrainingSettings
 
 FEWEST_STEPS, MOST_STEPS = 600, 4000  # of automatic trainings
 PLATEAU_ERROR = 0.5  # above it, a network has not begun to distinguish labels
@@ -65,28 +63,6 @@ class TimedSample(NamedTuple):
 
     times: np.ndarray
     frames: list[tuple[np.ndarray, np.ndarray] | None]
-
-
-def recognizer_settings(trainer: Trainer | None) -> TrainingSettings:
-    """Check a trainer, and fill in the defaults.
-
-    Parameters
-    ----------
-    trainer : Trainer or None
-        The trainer; None is one without options.
-
-    Returns
-    -------
-    TrainingSettings
-        The settings.
-
-    Raises
-    ------
-    ValueError
-        If an option is out of range, or has no effect.
-    """
-    without_effect = (*WITHOUT_EFFECT, *CHECKPOINT_OPTIONS)
-    return aligner_settings(trainer, DEFAULTS, without_effect, "CTCRecognizer")
 
 
 def train_recognizer(
@@ -154,7 +130,7 @@ def train_recognizer(
                 _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
                 table, losses = _losses(network, batch, own, modality_dropout)
                 check_finite(losses.mean(), len(history), DIVERGENCE_REMEDY)
-                _step(network, optimizer, losses.mean(), settings.clip_norm)
+                descend(network, optimizer, losses.mean(), settings.clip_norm)
                 total += float(losses.detach().sum())
                 n_errors += _n_errors(table, batch, own)
             error = n_errors / max(1, sum(map(len, labels)))
@@ -181,20 +157,6 @@ def _warn_of_plateau(history: Sequence[dict[str, Any]]) -> None:
         "samples, features that distinguish labels, or trainer__max_epochs",
         ConvergenceWarning,
     )
-
-
-def _step(
-    network: CTCNetwork,
-    optimizer: torch.optim.Optimizer,
-    loss: Tensor,
-    clip_norm: float | None,
-) -> None:
-    """Change the parameters against the gradient of a loss."""
-    optimizer.zero_grad()
-    loss.backward()
-    if clip_norm is not None:
-        nn.utils.clip_grad_norm_(network.parameters(), clip_norm)
-    optimizer.step()
 
 
 def _set_rate(
@@ -290,7 +252,7 @@ def log_probabilities(
     make: Callable[[], CTCNetwork],
     arrays: Mapping[str, np.ndarray],
     samples: Sequence[TimedSample],
-) -> Iterator[np.ndarray]:
+) -> list[np.ndarray]:
     """Compute log-probabilities by a trained network, in float64.
 
     Parameters
@@ -304,14 +266,13 @@ def log_probabilities(
 
     Returns
     -------
-    iterator of ndarray of shape (n_frames, n_columns)
+    list of ndarray of shape (n_frames, n_columns)
         The log-probabilities.
     """
     with isolated(), torch.no_grad():
         network = make().double()
         network.load_state_dict(to_tensors(dict(arrays)))
         network.eval()
-        found = [
+        return [
             network(*_clock_and_inputs(network, [own]))[0].numpy() for own in samples
         ]
-    return iter(found)

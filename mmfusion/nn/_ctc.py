@@ -117,7 +117,7 @@ class CTCNetwork(nn.Module):
         clock : TimedFrames
             Times of the frames that have labels; the values are not used.
         inputs : sequence of TimedFrames
-            TimedFrames of the modalities. The first has the clock, or is missing.
+            Frames of the modalities. The first has the clock, or is missing.
 
         Returns
         -------
