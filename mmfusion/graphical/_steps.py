@@ -239,22 +239,27 @@ class _Blocks:
         return slice(row, row + high - low), slice(low, high)
 
 
+def _log_weights(arrays: StepArrays) -> list[np.ndarray]:
+    """Return the logarithms of the weights to stay, move, skip, start and end."""
+    weights = arrays.stay, arrays.move, arrays.skip, arrays.start, arrays.end
+    with np.errstate(divide="ignore"):
+        return [np.log(own) for own in weights]
+
+
 class _BestPaths(_Blocks):
     """Best scores of paths to each state."""
 
-    def __init__(self, arrays: StepArrays, table: np.ndarray) -> None:
+    def __init__(
+        self, arrays: StepArrays, table: np.ndarray, log_weights: list[np.ndarray]
+    ) -> None:
         super().__init__(arrays, table, (-np.inf,))
-        a = arrays
-        with np.errstate(divide="ignore"):
-            self.log_weights = [
-                np.log(w) for w in (a.stay, a.move, a.skip, a.start, a.end)
-            ]
+        self._logs = log_weights
 
     def compute(self, first: int) -> None:
         stop = min(first + self.n_rows, len(self._table))
         logs = self._table[first:stop].ravel()
         best_rows(
-            self.arrays, logs, *self.log_weights[:4], self._table.shape[1], first, stop,
+            self.arrays, logs, *self._logs[:4], self._table.shape[1], first, stop,
             self.rows[0],
         )  # fmt: skip
 
@@ -263,7 +268,7 @@ class _BestPaths(_Blocks):
         if not self.compute_all():
             return None
         own, ends = self.last_states()
-        scores = self.rows[0][own] + self.log_weights[4][ends]
+        scores = self.rows[0][own] + self._logs[4][ends]
         best = int(np.argmax(scores))
         if not np.isfinite(scores[best]):
             return None
@@ -271,9 +276,7 @@ class _BestPaths(_Blocks):
         states[-1] = ends.start + best
         for first in reversed(self.starts):
             begin, stop = self.block(first)
-            trace_rows(
-                self.arrays, *self.log_weights[:3], begin, stop, self.rows[0], states
-            )
+            trace_rows(self.arrays, *self._logs[:3], begin, stop, self.rows[0], states)
         return states, float(scores[best])
 
 
@@ -402,8 +405,12 @@ def best_step_path(
     arrays = _arrays(chain, len(logs), band)
     if (arrays.hi <= arrays.lo).any():
         return None
-    paths = _BestPaths(arrays, logs)
-    found = best_path_in_beam(arrays, logs, paths.log_weights) or paths.path()
+    log_weights = _log_weights(arrays)
+    # rows of all states, which take memory and time to fill, only where they are needed
+    found = (
+        best_path_in_beam(arrays, logs, log_weights)
+        or _BestPaths(arrays, logs, log_weights).path()
+    )
     if found is None:
         return None
     states, score = found

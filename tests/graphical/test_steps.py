@@ -210,9 +210,9 @@ def test_paths_of_few_states_are_the_best_of_all(height, beam, monkeypatch):
     labels, table = peaked(400, 60, 0, height)
     for chain in (ctc_chain(labels, 0), random_chain(1, 40)):
         arrays = steps._arrays(chain, len(table), None)
-        every = steps._BestPaths(arrays, table)
-        few = _step_beams.best_path_in_beam(arrays, table, every.log_weights)
-        states, score = every.path()
+        weights = steps._log_weights(arrays)
+        few = _step_beams.best_path_in_beam(arrays, table, weights)
+        states, score = steps._BestPaths(arrays, table, weights).path()
         assert_array_equal(few.states, states)
         assert few.score == score
 
@@ -223,7 +223,7 @@ def test_paths_of_too_many_states_are_found_in_blocks(monkeypatch):
     expected = best_step_path(chain, table)
     arrays = steps._arrays(chain, len(table), None)
     monkeypatch.setattr(_step_beams, "MOST_BYTES", 1)
-    weights = steps._BestPaths(arrays, table).log_weights
+    weights = steps._log_weights(arrays)
     assert _step_beams.best_path_in_beam(arrays, table, weights) is None
     found = best_step_path(chain, table)
     for own, value in zip(expected, found, strict=True):
