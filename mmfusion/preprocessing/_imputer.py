@@ -23,8 +23,8 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
+from mmfusion._target_checks import validate_sample_weight
 from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
-from mmfusion._validation import validate_sample_weight
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
