@@ -279,7 +279,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    def fit(  # type: ignore[override]
         self,
         X: ModalitiesLike,
         y: Sequence[Any] | None = None,
@@ -314,7 +314,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(
+    def fit_transform(  # type: ignore[override]
         self,
         X: ModalitiesLike,
         y: Sequence[Any] | None = None,

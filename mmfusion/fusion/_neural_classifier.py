@@ -270,7 +270,7 @@ class NeuralFusionClassifier(
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def fit(
+    def fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train the network.
@@ -302,7 +302,7 @@ class NeuralFusionClassifier(
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]
         self,
         X: ModalitiesLike,
         y: ArrayLike,

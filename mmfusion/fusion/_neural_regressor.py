@@ -252,7 +252,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def fit(
+    def fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train the network.
@@ -277,7 +277,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train for one epoch on some of the data; there are no held-out samples.

@@ -96,7 +96,7 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
     A role (`ClassifierRole`, `RegressorRole`) defines the target and the defaults.
     """
 
-    _estimators_param = "estimator"
+    _estimators_param: str = "estimator"
     _kind: str
     _check_target: Callable[[Modalities, ArrayLike], np.ndarray]
 
