@@ -207,6 +207,9 @@ API = {
         "add_noise",
         "degradation_curve",
         "drop_modalities",
+        "drop_stretches",
+        "noise_bursts",
+        "shift_modality",
         "swap_rows",
     ],
     "mmfusion.testing": [

@@ -48,13 +48,40 @@ def find_clocks(
             f"times has no clock of modality {without[0]!r}, and others have one; "
             "times can be compared if all sequences have a clock, or none"
         )
-    return {name: _clock_of(clock, layout, name) for name, clock in given.items()}
+    found = {}
+    for name, clock in given.items():
+        v = layout.names.index(name)
+        width, features = layout.widths[v], layout.feature_names[v]
+        found[name] = clock_position(clock, name, width, features)
+    return found
 
 
-def _clock_of(clock: Any, layout: Layout, name: str) -> int:
-    """Return the position of the clock of a modality among its features."""
-    v = layout.names.index(name)
-    width, features = layout.widths[v], layout.feature_names[v]
+def clock_position(
+    clock: Any, name: str, width: int, features: Sequence[str] | None
+) -> int:
+    """Return the position of the clock of a modality among its features.
+
+    Parameters
+    ----------
+    clock : int or str
+        Position or name of the feature.
+    name : str
+        Name of the modality, for errors.
+    width : int
+        Number of features of a frame.
+    features : sequence of str or None
+        Their names, if they have any.
+
+    Returns
+    -------
+    int
+        Position from 0 on.
+
+    Raises
+    ------
+    ValueError
+        If the clock is no feature beside others.
+    """
     if isinstance(clock, str):
         if features is None or clock not in features:
             found = "have no names" if features is None else f"are {features}"

@@ -20,6 +20,7 @@ from mmfusion._progress import Job, Progress
 from mmfusion._row_labels import check_row_labels
 from mmfusion._sklearn_compat import INTEGER, Interval, StrOptions, validate_params
 from mmfusion._typing import (
+    ByModality,
     CrossValidationLike,
     EstimatorLike,
     ModalitiesLike,
@@ -29,9 +30,20 @@ from mmfusion._validation import as_modalities
 from mmfusion.fusion._folds import checked_folds
 from mmfusion.metrics import get_scorer
 from mmfusion.modalities import Modalities
-from mmfusion.robustness._degradations import add_noise, drop_modalities, swap_rows
+from mmfusion.robustness._changes import clocks_of, modality_positions, refuse_tables
+from mmfusion.robustness._degradations import (
+    TIMES_CONSTRAINTS,
+    add_noise,
+    drop_modalities,
+    swap_rows,
+)
 from mmfusion.robustness._folds import Condition, Degrade, Fold, Scorer, Study
 from mmfusion.robustness._results import DegradationResults
+from mmfusion.robustness._time_degradations import (
+    drop_stretches,
+    noise_bursts,
+    shift_modality,
+)
 
 DegradationLike: TypeAlias = str | Degrade | Sequence[str | Degrade]
 LevelsLike: TypeAlias = Sequence[float] | Mapping[str, Sequence[float]]
@@ -43,18 +55,25 @@ DEGRADATIONS: dict[str, Degrade] = {
     "missing": drop_modalities,
     "noise": add_noise,
     "swap": swap_rows,
+    "bursts": noise_bursts,
+    "shift": shift_modality,
+    "stretches": drop_stretches,
 }
+OF_SEQUENCES = (noise_bursts, shift_modality, drop_stretches)
+LEVELS: Sequence[float] = (0, 0.25, 0.5, 0.75, 1)
+SHIFTS: Sequence[float] = (0, 1, 2, 5, 10)  # frames
 
 
 @validate_params(
     {
         "degradation": [str, callable, list, tuple],
         "modalities": [str, list, tuple],
-        "levels": ["array-like", dict],
+        "levels": ["array-like", dict, None],
         "at": [StrOptions({"predict", "both"})],
         "cv": ["cv_object"],
         "scoring": [str, callable, list, tuple, dict, None],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
+        **TIMES_CONSTRAINTS,
         "error_score": [StrOptions({"raise"}), Real],
         "n_jobs": [INTEGER, None],
         "random_state": ["random_state"],
@@ -69,7 +88,8 @@ def degradation_curve(
     *,
     degradation: DegradationLike = "missing",
     modalities: str | Sequence[str | Sequence[str]] = "each",
-    levels: LevelsLike = (0, 0.25, 0.5, 0.75, 1),
+    levels: LevelsLike | None = None,
+    times: ByModality[int | str | None] = None,
     at: str = "predict",
     cv: CrossValidationLike = 5,
     groups: ArrayLike | None = None,
@@ -93,17 +113,23 @@ def degradation_curve(
         Data by modality; :meth:`Modalities.from_table` splits a table.
     y : array-like of shape (n_samples,) or (n_samples, n_outputs), default=None
         Target, or the classes to compare clusters with.
-    degradation : {'missing', 'noise', 'swap'}, callable, or list of these, \
-default='missing'
-        Degradation to apply: `drop_modalities`, `add_noise` (in units of the standard
-        deviations of the training samples), `swap_rows`, or a function
+    degradation : {'missing', 'noise', 'swap', 'bursts', 'shift', 'stretches'}, \
+callable, or list of these, default='missing'
+        Degradation to apply: `drop_modalities`, `add_noise`, `swap_rows`, or, to
+        sequences, `noise_bursts`, `shift_modality`, `drop_stretches`. Noise is in units
+        of the standard deviations of the training samples. Or a function
         ``f(X, level, modalities, random_state=seed)`` that returns `Modalities`.
     modalities : {'each', 'all'} or list, default='each'
         Modalities to degrade: one after the other, all together, or each entry of a
         list, which is a name or a list of names to degrade together.
-    levels : list of float or dict, default=(0, 0.25, 0.5, 0.75, 1)
-        Levels of degradation: shares, or standard deviations of the noise. The keys of
-        a dict are names of degradations. Level 0 is the original data.
+    levels : list of float or dict, default=None
+        Levels of degradation: shares, standard deviations of 'noise', or shifts. The
+        keys of a dict are names of degradations. Level 0 is the original data. None is
+        ``(0, 0.25, 0.5, 0.75, 1)``, and for 'shift' ``(0, 1, 2, 5, 10)``.
+    times : int, str or dict, default=None
+        Feature of the frames of sequences that is their clock, by its position, such as
+        -1, or its name, for all sequences or by modality. 'noise', 'bursts', 'shift'
+        and 'stretches' take it into account.
     at : {'predict', 'both'}, default='predict'
         Whether to degrade only the samples to predict, or also those of `fit`, for
         which estimators are fitted again at each level. Estimators of this package
@@ -149,6 +175,7 @@ default='missing'
     --------
     DegradationDisplay : Draws the curves.
     drop_modalities : Applies 'missing', and describes the draw of samples.
+    noise_bursts : Applies 'bursts', and describes the draw of stretches.
 
     Notes
     -----
@@ -189,16 +216,21 @@ default='missing'
     """
     named = _name_estimators(estimators)
     frame = as_modalities(X)
+    clocks_of(frame, times)  # checks them before any fit, which may take long
     y, groups = (
         _sample_values(values, frame, key)
         for key, values in {"y": y, "groups": groups}.items()
     )
-    if at == "predict":  # before any fit, which may take long
+    if at == "predict":
         _refuse_transductive(named)
+    conditions = list(_conditions(degradation, modalities, levels, times, frame.names))
+    for condition in conditions:
+        if condition.degrade in OF_SEQUENCES:
+            refuse_tables(frame, modality_positions(frame, condition.names))
     study = Study(
         frame,
         y,
-        list(_conditions(degradation, modalities, levels, frame.names)),
+        conditions,
         _resolve_scorers(scoring, named),
         n_repeats,
         # an integer, from which each fold derives its seeds in any process
@@ -295,7 +327,8 @@ def _default_score(estimator: Any, *data: Any) -> float:
 def _conditions(
     degradation: DegradationLike,
     modalities: str | Sequence[str | Sequence[str]],
-    levels: LevelsLike,
+    levels: LevelsLike | None,
+    times: ByModality[int | str | None],
     names: Sequence[str],
 ) -> Iterator[Condition]:
     """Yield the curves to compute: each degradation of each group of modalities."""
@@ -315,12 +348,18 @@ def _conditions(
         )
         if isinstance(levels, Mapping) and name not in levels:
             raise ValueError(f"levels has none for {name!r}, only for {list(levels)}")
-        own = levels[name] if isinstance(levels, Mapping) else levels
+        if levels is None:
+            own = SHIFTS if degrade is shift_modality else LEVELS
+        else:
+            own = levels[name] if isinstance(levels, Mapping) else levels
+        checked = _finite_levels(own, levels)
         for modality, group in groups.items():
-            yield Condition(name, degrade, modality, group, _finite_levels(own, levels))
+            yield Condition(name, degrade, modality, group, checked, times)
 
 
-def _finite_levels(own: Sequence[float], levels: LevelsLike) -> tuple[float, ...]:
+def _finite_levels(
+    own: Sequence[float], levels: LevelsLike | None
+) -> tuple[float, ...]:
     """Check the levels of one degradation, of which `levels` is the whole option."""
     try:
         elements = tuple(as_elements(own, "levels"))

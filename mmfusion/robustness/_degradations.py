@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 
 import numpy as np
-from scipy import sparse
 from sklearn.utils import check_random_state
 
 from mmfusion import _blocks
 from mmfusion._blocks import Block
-from mmfusion._options import errors_about
-from mmfusion._sklearn_compat import Interval, validate_params
-from mmfusion._typing import ModalitiesLike, RandomStateLike
+from mmfusion._sklearn_compat import INTEGER, Interval, validate_params
+from mmfusion._typing import ByModality, ModalitiesLike, RandomStateLike
 from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
+from mmfusion.robustness._changes import (
+    check_deviations,
+    clocks_of,
+    feature_deviations,
+    modality_positions,
+    real_values,
+    replace_blocks,
+)
 
 DRAW_CONSTRAINTS: dict = {
     "modalities": [str, list, tuple, None],
@@ -25,8 +31,10 @@ SHARE_CONSTRAINTS: dict = {
     "share": [Interval(Real, 0, 1, closed="both")],
     **DRAW_CONSTRAINTS,
 }
+TIMES_CONSTRAINTS: dict = {"times": [INTEGER, str, dict, None]}
 LEVEL_CONSTRAINTS: dict = {
     "level": [Interval(Real, 0, None, closed="left")],
+    **TIMES_CONSTRAINTS,
     **DRAW_CONSTRAINTS,
 }
 
@@ -91,7 +99,7 @@ def drop_modalities(
     array([1, 1, 1, 1, 1, 1, 1, 1])
     """
     frame = as_modalities(X)
-    chosen = _modality_positions(frame, modalities)
+    chosen = modality_positions(frame, modalities)
     rng = check_random_state(random_state)
     observed = frame.observed.copy()
     # cells are removed in increasing order of these numbers, infinite for other cells
@@ -118,6 +126,7 @@ def add_noise(
     modalities: str | Sequence[str] | None = None,
     *,
     reference: ModalitiesLike | None = None,
+    times: ByModality[int | str | None] = None,
     random_state: RandomStateLike = None,
 ) -> Modalities:
     """Add Gaussian noise to the features of modalities.
@@ -136,6 +145,9 @@ def add_noise(
     reference : list, dict or Modalities, default=None
         Data with the same modalities, such as those of `fit`, from which the standard
         deviations of features are computed. None is X itself.
+    times : int, str or dict, default=None
+        Feature of the frames of sequences that is their clock, by its position, such as
+        -1, or its name, for all sequences or by modality. It gets no noise.
     random_state : int, RandomState instance or None, default=None
         Seed of the noise. With the same seed, the noise is proportional to the level.
 
@@ -152,6 +164,7 @@ def add_noise(
     See Also
     --------
     drop_modalities : Removes modalities from samples.
+    noise_bursts : Adds noise to stretches of sequences.
     degradation_curve : Scores estimators under degradations.
 
     Notes
@@ -172,35 +185,33 @@ def add_noise(
     True
     """
     frame = as_modalities(X)
-    chosen = _modality_positions(frame, modalities)
+    chosen = modality_positions(frame, modalities)
     if level == 0:
         return frame
     units = frame if reference is None else as_modalities(reference)
+    clocks = clocks_of(frame, times)
     rng = check_random_state(random_state)
 
     def noisy_block(name: str, block: Block, observed: np.ndarray) -> Block:
-        deviation = level * _feature_deviations(units, name)
+        deviations = level * feature_deviations(units, name)
+        if name in clocks and deviations.ndim:
+            deviations[..., clocks[name]] = 0.0
 
         def with_noise(data: Block) -> np.ndarray:
-            values = _real_values(data, name)
-            noise = deviation * rng.standard_normal(values.shape)
+            values = real_values(data, name)
+            noise = deviations * rng.standard_normal(values.shape)
             return values + noise.astype(values.dtype)
 
         if not _blocks.is_sequences(block):
-            shapes = np.shape(deviation), tuple(block.shape[1:])
-            # the deviation is 0.0 if no sample of the reference has the modality
-            if np.ndim(deviation) and shapes[0] != shapes[1]:
-                raise ValueError(
-                    f"modality {name!r} of the reference has features of shape "
-                    f"{shapes[0]}, that of X {shapes[1]}"
-                )
+            check_deviations(deviations, tuple(block.shape[1:]), name)
             return _as_table_like(block, with_noise(block))
         sequences = np.full(len(block), None, dtype=object)
         for i in np.flatnonzero(observed):
+            check_deviations(deviations, block[i].shape[1:], name)
             sequences[i] = with_noise(block[i])
         return sequences
 
-    return _replace_blocks(frame, chosen, noisy_block)
+    return replace_blocks(frame, chosen, noisy_block)
 
 
 @validate_params(SHARE_CONSTRAINTS, prefer_skip_nested_validation=True)
@@ -251,7 +262,7 @@ def swap_rows(
     3
     """
     frame = as_modalities(X)
-    chosen = _modality_positions(frame, modalities)
+    chosen = modality_positions(frame, modalities)
     rng = check_random_state(random_state)
 
     def swapped_block(name: str, block: Block, observed: np.ndarray) -> Block:
@@ -263,66 +274,7 @@ def swap_rows(
         order[rows] = np.roll(rows, 1)  # a cycle: no sample gets its own row
         return _blocks.take_rows(block, order)
 
-    return _replace_blocks(frame, chosen, swapped_block)
-
-
-def _modality_positions(
-    frame: Modalities, modalities: str | Sequence[str] | None
-) -> list[int]:
-    """Return positions of modalities in order of names, on which draws then depend."""
-    if modalities is None:
-        modalities = frame.names
-    names = [modalities] if isinstance(modalities, str) else modalities
-    for name in names:
-        if not isinstance(name, str) or name not in frame.names:
-            raise ValueError(
-                f"modalities: there is no modality {name!r}; there are "
-                f"{list(frame.names)}"
-            )
-    return [frame.names.index(name) for name in sorted(set(names))]
-
-
-def _replace_blocks(
-    frame: Modalities,
-    chosen: list[int],
-    change: Callable[[str, Block, np.ndarray], Block],
-) -> Modalities:
-    """Replace the blocks of some modalities by a function of each of them."""
-    blocks = list(frame.blocks)
-    for v in chosen:
-        blocks[v] = change(frame.names[v], blocks[v], frame.observed[:, v])
-    return frame._with_blocks(blocks, frame.observed)
-
-
-def _feature_deviations(units: Modalities, name: str) -> float | np.ndarray:
-    """Return the standard deviations of features; 0 for an unobserved modality."""
-    if name not in units.names:
-        raise ValueError(
-            f"the reference has no modality {name!r}; it has {list(units.names)}"
-        )
-    observed = units.observed[:, units.names.index(name)]
-    if not observed.any():
-        return 0.0
-    block = _blocks.of_samples(units[name], observed)
-    if _blocks.is_sequences(block):
-        with errors_about(f"modality {name!r}"):
-            values = np.concatenate([_real_values(frames, name) for frames in block])
-    else:
-        values = _real_values(block, name)
-    masked = np.ma.masked_invalid(values.astype(np.float64, copy=False))
-    reach = np.ma.filled(np.ma.abs(masked).max(axis=0), 0.0)
-    reach = np.where(reach > 0, reach, 1.0)  # divisor: squares of huge values overflow
-    return np.ma.filled((masked / reach).std(axis=0), 0.0) * reach
-
-
-def _real_values(block: Block, name: str) -> np.ndarray:
-    """Return a block or sequence as a dense array of floats."""
-    values = block.toarray() if sparse.issparse(block) else np.asarray(block)
-    if values.dtype.kind not in "fiub":
-        raise ValueError(
-            f"modality {name!r} holds {values.dtype}; noise is for real numbers"
-        )
-    return values if values.dtype.kind == "f" else values.astype(np.float64)
+    return replace_blocks(frame, chosen, swapped_block)
 
 
 def _as_table_like(block: Block, values: np.ndarray) -> Block:

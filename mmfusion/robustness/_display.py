@@ -29,6 +29,9 @@ LEVEL_LABELS = {
     "missing": "share that is missing",
     "noise": "noise (standard deviations)",
     "swap": "share that is swapped",
+    "bursts": "share of time that is noisy",
+    "shift": "shift (frames, or time)",
+    "stretches": "share of time that is dropped",
 }
 
 

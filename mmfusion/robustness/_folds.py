@@ -12,12 +12,22 @@ from zlib import crc32
 import numpy as np
 from sklearn.base import clone
 
+from mmfusion._typing import ByModality
 from mmfusion.metrics._scorers import check_score
 from mmfusion.modalities import Modalities
 from mmfusion.robustness._degradations import add_noise
+from mmfusion.robustness._time_degradations import (
+    drop_stretches,
+    noise_bursts,
+    shift_modality,
+)
 
 Degrade = Callable[..., Modalities]
 Scorer = Callable[..., float]
+
+# with the parameters `reference` and `times`
+IN_UNITS_OF_TRAINING = (add_noise, noise_bursts)
+AWARE_OF_CLOCKS = (add_noise, noise_bursts, shift_modality, drop_stretches)
 
 
 @dataclass(frozen=True)
@@ -36,6 +46,8 @@ class Condition:
         Names of the degraded modalities.
     levels : tuple of float
         Levels of the degradation.
+    times : int, str, dict or None
+        Features that are the clocks of sequences.
     """
 
     name: str
@@ -43,15 +55,20 @@ class Condition:
     modality: str
     names: tuple[str, ...]
     levels: tuple[float, ...]
+    times: ByModality[int | str | None]
 
     def applied(
         self, frame: Modalities, level: float, train: Modalities, seed: int
     ) -> Modalities:
         """Degrade samples; noise is in units of the training samples."""
-        # the deviations of few test samples would be imprecise units
-        units = {"reference": train} if self.degrade is add_noise else {}
+        options: dict[str, Any] = {}
+        if self.degrade in IN_UNITS_OF_TRAINING:
+            # the deviations of few test samples would be imprecise units
+            options["reference"] = train
+        if self.degrade in AWARE_OF_CLOCKS:
+            options["times"] = self.times
         names = list(self.names)
-        degraded = self.degrade(frame, level, names, random_state=seed, **units)
+        degraded = self.degrade(frame, level, names, random_state=seed, **options)
         if not isinstance(degraded, Modalities):
             raise TypeError(
                 f"degradation {self.name!r} has returned a {type(degraded).__name__}; "

@@ -739,6 +739,9 @@ CALLS: dict[str, Callable[[], Arguments]] = {
         estimators=MKLClassifier("linear"), y=LABELS.copy(), levels=[0, 1], cv=2
     ),
     "drop_modalities": _on_tables(share=0.5, modalities="audio"),
+    "drop_stretches": lambda: {"X": sequences(), "share": 0.5, "modalities": "audio"},
+    "noise_bursts": lambda: {"X": sequences(), "share": 0.5, "modalities": "audio"},
+    "shift_modality": lambda: {"X": sequences(), "shift": 2, "modalities": "audio"},
     "swap_rows": _on_tables(share=0.5, modalities="audio"),
 }
 # Sequences and tables lack samples, and images pad them, by NaN.
@@ -754,10 +757,13 @@ MAY_RETURN_NAN = {
     "Modalities.take",
     "add_noise",
     "drop_modalities",
+    "drop_stretches",
     "load_file",
     "load_mat",
     "load_npz",
     "load_table",
+    "noise_bursts",
+    "shift_modality",
     "swap_rows",
     "channels_first_from_sequences",
     "frames_from_sequences",

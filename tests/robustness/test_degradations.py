@@ -220,7 +220,7 @@ def test_a_share_is_at_most_1(degrade, frame):
 
 def test_noise_on_text_is_refused(frame):
     words = np.array([["a"]] * 40)
-    with pytest.raises(ValueError, match="'words' holds <U1; noise is for real"):
+    with pytest.raises(ValueError, match="'words' holds <U1, and noise"):
         add_noise({"words": words}, 1)
 
 
