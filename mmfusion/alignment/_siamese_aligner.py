@@ -20,10 +20,6 @@ from mmfusion._typing import (
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
-from mmfusion.alignment._encoder_training import (
-    WITHOUT_CHECKPOINTS,
-    aligner_settings,
-)
 from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._frame_targets import (
     MATCHES,
@@ -44,6 +40,10 @@ from mmfusion.alignment._siamese_training import (
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
 from mmfusion.modalities import Modalities
+from mmfusion.nn._descent import (
+    WITHOUT_CHECKPOINTS,
+    descent_settings,
+)
 from mmfusion.nn._encoders import encoders_by_modality
 from mmfusion.nn._frame_encoders import SimilarityNetwork
 from mmfusion.nn._isolation import LARGEST_SEED, isolated
@@ -381,7 +381,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         names = list(self._layout.sequences)
         self.history_: list[dict[str, Any]] = []
         self.n_iter_ = 0
-        settings = aligner_settings(
+        settings = descent_settings(
             self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
         )
         if not names:

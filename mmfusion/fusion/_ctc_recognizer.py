@@ -24,10 +24,6 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import as_modalities, refuse_empty_samples, row_labels
-from mmfusion.alignment._encoder_training import (
-    WITHOUT_CHECKPOINTS,
-    aligner_settings,
-)
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._clocks import find_clocks
@@ -43,6 +39,10 @@ from mmfusion.graphical._steps import best_step_path, ctc_chain
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.modalities import Modalities
 from mmfusion.nn._ctc import BLANK, CTCNetwork
+from mmfusion.nn._descent import (
+    WITHOUT_CHECKPOINTS,
+    descent_settings,
+)
 from mmfusion.nn._isolation import LARGEST_SEED, drawing, isolated
 from mmfusion.nn._sequence_data import refuse_falling_times
 from mmfusion.nn._state import to_arrays
@@ -245,7 +245,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self
             The fitted recognizer.
         """
-        settings = aligner_settings(
+        settings = descent_settings(
             self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
         )
         frame = self._validate(X, reset=True)

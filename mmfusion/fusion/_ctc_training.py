@@ -11,15 +11,15 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from mmfusion._warnings import warn_user
-from mmfusion.alignment._encoder_training import (
-    check_finite,
-    descend,
-    set_rate,
-)
 from mmfusion.graphical._ctc_decoding import greedy_labels
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.nn._attention import TimedFrames
 from mmfusion.nn._ctc import BLANK, CTCNetwork, Transcripts, ctc_losses
+from mmfusion.nn._descent import (
+    check_finite,
+    descend,
+    set_rate,
+)
 from mmfusion.nn._isolation import (
     current_draws,
     drawing,
