@@ -3,7 +3,8 @@
 Recordings and images of avdigits (see build_data.py): strings of 3 to 6 digits of the
 speakers 0 to 3 to train, of 4 and 5 to test. The noise of training strings is 0, 1 or
 2 standard deviations, a third each; that of test strings rises. The network of audio
-alone is trained in the same way.
+alone is trained in the same way, but for what concerns several modalities: no modality
+is dropped or gets noise.
 
     python benchmarks/digit_strings.py avdigits_fsdd_mnist.npz --seeds 3 [--csv OUT.csv]
 """

@@ -19,6 +19,7 @@ from mmfusion.nn._ctc import BLANK, CTCNetwork, Transcripts, ctc_losses
 from mmfusion.nn._descent import check_finite, descend, set_rate
 from mmfusion.nn._isolation import current_draws, flushing_denormals, isolated
 from mmfusion.nn._optimizers import make_optimizer
+from mmfusion.nn._sequence_data import frames_of_packed, pad_frames
 from mmfusion.nn._state import to_tensors
 from mmfusion.nn._trainer import TrainingSettings
 
@@ -280,19 +281,9 @@ def _padded_frames(
     longest = max((len(own[1]) for own in sequences if own is not None), default=1)
     if clock is not None:
         longest = clock.times.shape[1]
-    values = np.zeros((len(sequences), longest, n_features))
-    times = np.zeros((len(sequences), longest))
-    observed = np.zeros((len(sequences), longest), dtype=bool)
-    for i, own in enumerate(sequences):
-        if own is not None:
-            n = len(own[1])
-            values[i, :n], times[i, :n], times[i, n:] = own[0], own[1], own[1][-1]
-            observed[i, :n] = True
-    return TimedFrames(
-        torch.from_numpy(values).to(like),
-        torch.from_numpy(times).to(like),
-        torch.from_numpy(observed).to(like.device),
-    )
+    shape = len(sequences), longest, n_features
+    packed = torch.from_numpy(pad_frames(sequences, shape, np.float64)).to(like)
+    return frames_of_packed(packed)
 
 
 def log_probabilities(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from mmfusion._blocks import is_sequences
@@ -101,14 +102,48 @@ def _pad_sequences(
     width -= clock is not None
     longest = max((len(block[i]) for i in observed), default=1)
     dtypes = {block[i].dtype for i in observed} or {np.dtype(np.float32)}
-    padded = np.zeros((len(block), longest, width + N_MARKS), np.result_type(*dtypes))
-    for i in observed:
+    dtype = np.result_type(*dtypes)
+
+    def timed(i: int) -> tuple[np.ndarray, np.ndarray]:
         frames, n_frames = block[i], len(block[i])
         if clock is None:
-            times = (np.arange(n_frames) + 0.5) / n_frames
-        else:
-            times = frames[:, clock].astype(np.float64) - origins[i]
-            frames = np.delete(frames, clock, axis=1)
+            return frames, (np.arange(n_frames) + 0.5) / n_frames
+        times = frames[:, clock].astype(np.float64) - origins[i]
+        return np.delete(frames, clock, axis=1), times
+
+    sequences = (None if own is None else timed(i) for i, own in enumerate(block))
+    return pad_frames(sequences, (len(block), longest, width), dtype)
+
+
+def pad_frames(
+    sequences: Iterable[tuple[np.ndarray, np.ndarray] | None],
+    shape: tuple[int, int, int],
+    dtype: DTypeLike,
+) -> np.ndarray:
+    """Pad sequences to an array of one length.
+
+    Parameters
+    ----------
+    sequences : iterable of (ndarray, ndarray) or None
+        Features of shape (n_frames, d) and times of each sequence; None where it is
+        missing.
+    shape : tuple of (int, int, int)
+        Number of sequences, length, and number of features d.
+    dtype : dtype
+        Type of the array.
+
+    Returns
+    -------
+    ndarray of shape (n_sequences, length, d + 2)
+        Features, the time, and 1, or 0 after the end, where the last time is repeated.
+    """
+    n_sequences, length, width = shape
+    padded = np.zeros((n_sequences, length, width + N_MARKS), dtype)
+    for i, own in enumerate(sequences):
+        if own is None:
+            continue
+        frames, times = own
+        n_frames = len(times)
         padded[i, :n_frames, :width] = frames
         padded[i, :n_frames, -2] = times
         padded[i, n_frames:, -2] = times[-1]
@@ -163,10 +198,14 @@ def typical_span(blocks: Sequence[np.ndarray]) -> float:
 
 def unpack(packed: Tensor) -> TimedFrames:
     """Return the frames of packed sequences, cut to the longest of the batch."""
-    observed = packed[..., -1] > 0
-    longest = max(1, int(observed.sum(1).max()))
-    packed, observed = packed[:, :longest], observed[:, :longest]
-    return TimedFrames(packed[..., :-N_MARKS], packed[..., -2], observed)
+    frames = frames_of_packed(packed)
+    longest = max(1, int(frames.observed.sum(1).max()))
+    return TimedFrames(*(own[:, :longest] for own in frames))
+
+
+def frames_of_packed(packed: Tensor) -> TimedFrames:
+    """Return the frames of packed sequences, in their length."""
+    return TimedFrames(packed[..., :-N_MARKS], packed[..., -2], packed[..., -1] > 0)
 
 
 def with_noise(x: Tensor, noise: Tensor, deviations: Tensor) -> Tensor:
