@@ -30,9 +30,10 @@ class GatedFusion(Fusion):
 
     def forward(self, latents: Tensor, observed: Tensor) -> Tensor:
         """Add up the modalities, each multiplied by its gates."""
-        # tanh(z) = 2 sigmoid(2 z) - 1: on processors, ten times as fast as torch's tanh
-        transformed = 2 * torch.sigmoid(2 * self.transform(latents)) - 1
-        return (self._gates(latents, observed) * transformed).sum(0)
+        gates = self._gates(latents, observed)
+        # tanh(z) = 2 sigmoid(2 z) - 1: torch's tanh takes ten times as long on the CPU
+        halves = torch.sigmoid(2 * self.transform(latents))
+        return 2 * (gates * halves).sum(0) - gates.sum(0)
 
     def gates(self, latents: Tensor, observed: Tensor) -> Tensor:
         """Compute the mean gate of each modality."""
