@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from mmfusion.nn._corruption import kept_modalities, noise_deviations
 from mmfusion.nn._data import Batch, Targets
 from mmfusion.nn._isolation import current_draws
 from mmfusion.nn._members import BatchedLinear, by_member, dropout, members_side_by_side
@@ -229,16 +230,10 @@ class PredictionObjective(Objective):
             return torch.rand((n, len(inputs)), generator=generator, device=device)
 
         if self.modality_dropout and len(inputs) > 1:
-            draws = uniform()
-            if observed is not None:
-                draws = torch.where(observed, draws, -1.0)
-            # the largest draw belongs to an observed modality, which is kept
-            kept = draws >= self.modality_dropout
-            kept |= draws == draws.amax(1, keepdim=True)
-            observed = kept if observed is None else kept & observed
+            observed = kept_modalities(observed, self.modality_dropout, uniform())
         if self.modality_noise:
-            deviations = torch.where(
-                uniform() < self.modality_noise, LARGEST_NOISE * uniform(), 0.0
+            deviations = noise_deviations(
+                self.modality_noise, LARGEST_NOISE, uniform(), uniform()
             )
             inputs = [
                 with_noise(x, torch.empty_like(x).normal_(generator=generator), own)
