@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from mmfusion._scaling import fit_scaling
@@ -282,9 +283,9 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
     def fit(  # type: ignore[override]
         self,
         X: ModalitiesLike,
-        y: Sequence[Any] | None = None,
+        y: ArrayLike | None = None,
         *,
-        matches: Sequence[Any] | None = None,
+        matches: ArrayLike | None = None,
     ) -> Self:
         """Learn from matches, segments or pairs, and align the samples.
 
@@ -317,9 +318,9 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
     def fit_transform(  # type: ignore[override]
         self,
         X: ModalitiesLike,
-        y: Sequence[Any] | None = None,
+        y: ArrayLike | None = None,
         *,
-        matches: Sequence[Any] | None = None,
+        matches: ArrayLike | None = None,
     ) -> Modalities | np.ndarray:
         """Fit, and return the aligned samples, at the cost of one alignment.
 
@@ -339,7 +340,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         """
         return self._fit_transform(X, y=y, matches=matches)
 
-    def score(self, X: ModalitiesLike, y: Sequence[Any]) -> float:
+    def score(self, X: ModalitiesLike, y: ArrayLike) -> float:
         """Score the alignments of samples by what is known of them.
 
         Parameters

@@ -76,8 +76,8 @@ class NeuralFusionClassifier(
         - 'cross_attention': the frames of each sequence attend to those of the others,
           by content and time (Tsai et al. 2019, with a learned penalty on time
           differences), and are pooled and fused as in 'gated'; where y depends on
-          all modalities together and on none alone, set `modality_dropout` and
-          `modality_noise` to 0, since with them the network learns far slower;
+          all modalities together and on none alone, set `modality_dropout` to 0, since
+          a sample that lacks one has nothing to learn from;
         - a torch module, which is copied, that takes latents of shape (V, m, w) and
           a tensor of bool of shape (m, V), and returns one row per sample; or a
           factory, called with V and w, that returns one.

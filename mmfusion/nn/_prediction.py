@@ -37,7 +37,7 @@ class PredictionOutputs(NamedTuple):
     hidden : tensor of shape (R, m, n_units)
         Outputs of each member.
     logits : tensor of shape (m, n_units)
-        Outputs of their mean.
+        Outputs of their mean; in training, which does not use it, of the first member.
     by_modality : tensor of shape (V, R, m, n_units)
         Outputs of the head of each modality.
     gates : tensor of shape (m, V)
@@ -149,16 +149,19 @@ class PredictionNetwork(FusionNetwork):
             hidden = self._late(by_modality, flags)
         else:
             hidden = self.heads.fused(dropout(fused, p))
-        equal = torch.full_like(hidden[..., 0], 1 / len(hidden))
+        logits, gates = hidden[0], flags
+        if not self.training:
+            equal = torch.full_like(hidden[..., 0], 1 / len(hidden))
+            logits = self.task.average(hidden, equal)
+            gates = self._shares(split, flags)
         return PredictionOutputs(
             latents,
             self.frozen,
             members_side_by_side(fused),
             hidden,
-            self.task.average(hidden, equal),
+            logits,
             by_modality,
-            # not used in training, where gates cost a tenth of a step
-            flags if self.training else self._shares(split, flags),
+            gates,
         )
 
     def _split(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
