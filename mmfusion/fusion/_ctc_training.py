@@ -26,7 +26,7 @@ from mmfusion.nn._trainer import TrainingSettings
 FEWEST_STEPS, MOST_STEPS = 1000, 4000  # of automatic trainings
 PLATEAU_ERROR = 0.5  # above it, a network has not begun to distinguish labels
 LAST_SHARE = 0.3  # of the steps, in which a constant rate falls to 0
-LARGEST_NOISE = 1.0  # standard deviations of a feature, in training
+LARGEST_FRAME_NOISE = 1.0  # standard deviations of a feature, in training
 
 DIVERGENCE_REMEDY = "set scaling='standard' if features are of large values"
 DEFAULTS: dict[str, Any] = {
@@ -60,7 +60,7 @@ class TimedSample(NamedTuple):
 
 
 class ModalityOptions(NamedTuple):
-    """What makes a network learn each of several modalities.
+    """Options by which a network learns each of several modalities.
 
     Parameters
     ----------
@@ -119,16 +119,14 @@ def train_recognizer(
         If a loss is NaN or infinite.
     """
     network.to(settings.device, settings.full_dtype).train()
-    optimizer = make_optimizer(
-        settings.optimizer,
-        settings.weight_decay,
-        {"network": list(network.parameters())},
-        settings.betas,
-    )
+    parts = {"network": list(network.parameters())}
+    decay = settings.weight_decay
+    optimizer = make_optimizer(settings.optimizer, decay, parts, settings.betas)
     n_batches = -(-len(samples) // settings.batch_size)
     longest = -(-MOST_STEPS // n_batches)
-    is_automatic = settings.max_epochs == "auto"
-    n_epochs = longest if is_automatic else settings.max_epochs
+    given = settings.max_epochs
+    is_automatic = given == "auto"
+    n_epochs = longest if given == "auto" else given
     has_left_plateau = False
     history: list[dict[str, Any]] = []
     with flushing_denormals(True):
@@ -148,13 +146,8 @@ def train_recognizer(
                 loss += float(losses.detach().sum())
                 n_errors += _n_errors(table, batch, own)
             error = n_errors / max(1, sum(map(len, labels)))
-            history.append(
-                {
-                    "phase": "training",
-                    "train_loss": loss / len(samples),
-                    "train_error": error,
-                }
-            )
+            entry = {"train_loss": loss / len(samples), "train_error": error}
+            history.append({"phase": "training"} | entry)
             if not has_left_plateau and error < PLATEAU_ERROR:
                 has_left_plateau = True
                 fewest = -(-FEWEST_STEPS // n_batches)
@@ -230,7 +223,9 @@ def _corrupted(
 
     observed = torch.stack([own.observed.any(1) for own in inputs], dim=1)
     kept = kept_modalities(observed, options.dropout, uniform())
-    deviations = noise_deviations(options.noise, LARGEST_NOISE, uniform(), uniform())
+    deviations = noise_deviations(
+        options.noise, LARGEST_FRAME_NOISE, uniform(), uniform()
+    )
     corrupted = []
     for v, own in enumerate(inputs):
         m, n_frames, d = own.values.shape

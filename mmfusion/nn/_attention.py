@@ -182,11 +182,11 @@ class TimeAwareAttention(nn.Module):
         for penalty, offset in zip(self.penalty, self.offset, strict=True):
             at = queries.times - offset
             after = torch.searchsorted(times, at.detach().contiguous())
-            sides = [
+            before, later = (
                 (at - times.gather(1, side.clamp(0, last))) / self.unit
                 for side in (after - 1, after)
-            ]
-            x = torch.where(sides[0].abs() < sides[1].abs(), *sides)
+            )
+            x = torch.where(before.abs() < later.abs(), before, later)
             features += [(-penalty * x.square()).exp(), x.clamp(-FAR_UNITS, FAR_UNITS)]
         return torch.stack(features, -1) * keys.observed.any(1)[:, None, None]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -168,7 +168,7 @@ class CTCNetwork(nn.Module):
         for attention, nearness, own in zip(
             self.attentions, self.nearness, hidden[1:], strict=True
         ):
-            near = nearness(attention.nearness(queries, own))
+            near = nearness(cast(TimeAwareAttention, attention).nearness(queries, own))
             observed = own.observed.any(1)[:, None, None]
             latents.append((attention(queries, own) + near) * observed)
         return torch.stack(latents)
