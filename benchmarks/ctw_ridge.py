@@ -26,7 +26,7 @@ from alignment_errors import SETS, Pair, by_path, kept_frames, linear, split
 from ctw_toy import toy
 
 from mmfusion.alignment import dtw_path
-from mmfusion.alignment._ctw_aligner import _centered_sequences
+from mmfusion.alignment._ctw_aligner import centered_sequences
 from mmfusion.alignment.ctw._alternation import fit_kind_of_ctw
 from mmfusion.alignment.ctw._held_out import held_out_correlations
 from mmfusion.alignment.ctw._projections import project, weigh_by_likelihood
@@ -111,7 +111,7 @@ def sets(folder, n_pairs, seed):
 
 def errors_of(own):
     """Errors of all rules on a pair, and of a straight line."""
-    both = [_centered_sequences([z], "own").sequences[0] for z in own.own]
+    both = [centered_sequences([z], "own").sequences[0] for z in own.own]
     errors, scores = {}, {}
     for name, ridge in FITS.items():
         last = ridge if isinstance(ridge, float) else ridge[-1]

@@ -3,10 +3,11 @@
     OMP_NUM_THREADS=1 python benchmarks/neural_speed.py FOLDER [--csv OUT.csv]
 
 prints a Markdown table. The bare loop is written out below: plain tensors, fused AdamW
-and nothing around it, with the same numbers of samples, batches, epochs and members,
-the same losses, and modalities dropped and made noisy alike. Fits and loops take turns
-in one process on one thread: seconds of CPU are medians, and ratios medians of the
-ratios of neighbours. A short fit and a short loop come first, and are not counted.
+and torch's own functions, nothing around them, with the same numbers of samples,
+batches, epochs and members, the same losses, and modalities dropped and made noisy
+alike. Fits and loops take turns in one process on one thread: seconds of CPU are
+medians, and ratios medians of the ratios of neighbours. A short fit and a short loop
+come first, and are not counted.
 
 'fit / loop' is the default of four members beside the loop of four, and '4 / 1 members'
 the fit of four beside the fit of one. Memory is that by which the peak of the process

@@ -738,3 +738,27 @@ def first_infinite_cell(
             row, column = places[0].tolist()
             return (rows.start or 0) + row, column, float(flat[row, column])
     return None
+
+
+def with_nan(table: Block, observed: np.ndarray) -> Any:
+    """Fill the rows of missing samples with NaN.
+
+    Parameters
+    ----------
+    table : block of shape (n_samples, n_features)
+        The table, dense or sparse; it is not modified.
+    observed : ndarray of bool of shape (n_samples,)
+        Whether each sample has the modality.
+
+    Returns
+    -------
+    block of shape (n_samples, n_features)
+        The table; itself where no sample is missing.
+    """
+    if observed.all():
+        return table
+    nan = np.float32(np.nan)  # does not promote float32 tables to float64
+    if sparse.issparse(table):
+        missing = sparse.csr_array(np.where(observed, np.float32(0), nan)[:, None])
+        return table + missing @ sparse.csr_array(np.ones((1, table.shape[1]), "f4"))
+    return np.where(observed[:, None], table, np.array(nan))

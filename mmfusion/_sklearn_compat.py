@@ -3,14 +3,14 @@
 They are stable from 1.6 to 1.9; names that move are adapted in this file.
 """
 
+from collections.abc import Callable
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from sklearn import __version__
-from sklearn.base import _fit_context as fit_context
 from sklearn.utils._indexing import _get_column_indices as column_indices
-from sklearn.utils._param_validation import HasMethods, StrOptions, validate_params
+from sklearn.utils._param_validation import HasMethods, StrOptions
 from sklearn.utils._param_validation import Interval as _Interval
 from sklearn.utils._set_output import _get_container_adapter as container_adapter
 from sklearn.utils.fixes import parse_version
@@ -19,6 +19,20 @@ from sklearn.utils.validation import (
 )
 from sklearn.utils.validation import _check_sample_weight as check_sample_weight
 from sklearn.utils.validation import _check_y as check_y
+
+if TYPE_CHECKING:  # scikit-learn has no types, and what it decorates would lose its own
+    F = TypeVar("F", bound=Callable[..., Any])
+
+    def fit_context(*, prefer_skip_nested_validation: bool) -> Callable[[F], F]:
+        """Validate parameters before `fit`."""
+
+    def validate_params(
+        constraints: dict, *, prefer_skip_nested_validation: bool
+    ) -> Callable[[F], F]:
+        """Validate arguments of a function."""
+else:
+    from sklearn.base import _fit_context as fit_context
+    from sklearn.utils._param_validation import validate_params
 
 
 class Interval(_Interval):

@@ -516,7 +516,7 @@ class Modalities:
             If a modality holds sequences.
         """
         tables = map(_blocks.as_table, self._blocks, self._names)
-        blocks = list(map(_with_nan, tables, self.observed.T))
+        blocks = list(map(_blocks.with_nan, tables, self.observed.T))
         if any(map(sparse.issparse, blocks)):
             return sparse.hstack(blocks, format="csr")
         return np.hstack(blocks)
@@ -941,14 +941,3 @@ class _Selector:
     def __call__(self, X: Modalities) -> int | list[int]:
         positions = [X._position(name) for name in self.names]
         return positions[0] if len(positions) == 1 else positions
-
-
-def _with_nan(table: Block, observed: np.ndarray) -> Any:
-    """Fill the rows of missing samples with NaN."""
-    if observed.all():
-        return table
-    nan = np.float32(np.nan)  # does not promote float32 tables to float64
-    if sparse.issparse(table):
-        missing = sparse.csr_array(np.where(observed, np.float32(0), nan)[:, None])
-        return table + missing @ sparse.csr_array(np.ones((1, table.shape[1]), "f4"))
-    return np.where(observed[:, None], table, np.array(nan))

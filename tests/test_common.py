@@ -104,6 +104,7 @@ FAST = {
             "encoders": (16,),
             "dropout": 0.0,
             "modality_dropout": 0.0,
+            "modality_noise": 0.0,
             "trainer": SMALL_PREDICTOR["trainer"],
         }
     ],

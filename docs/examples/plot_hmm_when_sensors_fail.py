@@ -42,7 +42,7 @@ def recorded():
 
 def simulated():
     X, y, _ = make_multimodal_sequences(
-        300, dict.fromkeys(CHANNELS, 3), n_classes=6, noise=0.5, random_state=0
+        300, dict.fromkeys(CHANNELS, 3), n_classes=6, noise_std=0.5, random_state=0
     )
     return X[:150], y[:150], X[150:], y[150:]
 

@@ -2,9 +2,51 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmfusion._extras import load_export
+
+if TYPE_CHECKING:
+    from mmfusion.alignment._alignments import Alignment
+    from mmfusion.alignment._asynchronous_hmm_aligner import AsynchronousHMMAligner
+    from mmfusion.alignment._ctc_aligner import CTCAligner
+    from mmfusion.alignment._ctw_aligner import CTWAligner
+    from mmfusion.alignment._deep_ctw_aligner import DeepCTWAligner
+    from mmfusion.alignment._dtw_aligner import DTWAligner
+    from mmfusion.alignment._forced_aligner import ForcedAligner
+    from mmfusion.alignment._hmm_aligner import HMMAligner
+    from mmfusion.alignment._label_spans import LabelSpans
+    from mmfusion.alignment._pair_hmm_aligner import PairHMMAligner
+    from mmfusion.alignment._product_hmm_aligner import ProductHMMAligner
+    from mmfusion.alignment._sequence_kernel import DTWKernel
+    from mmfusion.alignment._siamese_aligner import SiameseAligner
+    from mmfusion.alignment._word_aligner import WordAligner
+    from mmfusion.alignment.dtw._barycenter import dtw_barycenter
+    from mmfusion.alignment.dtw._lower_bounds import (
+        lb_improved,
+        lb_keogh,
+    )
+    from mmfusion.alignment.dtw._neighbors import dtw_neighbors
+    from mmfusion.alignment.dtw._pairwise import cdist_dtw
+    from mmfusion.alignment.dtw._path import (
+        DTWPath,
+        dtw_distance,
+        dtw_path,
+    )
+    from mmfusion.alignment.dtw._soft import (
+        soft_dtw,
+        soft_dtw_alignment,
+        soft_dtw_gradient,
+    )
+    from mmfusion.alignment.dtw._soft_pairwise import (
+        cdist_soft_dtw,
+        soft_dtw_gamma,
+    )
+    from mmfusion.alignment.dtw._step_patterns import (
+        StepPattern,
+        rabiner_juang,
+    )
+    from mmfusion.alignment.dtw._subsequences import dtw_subsequences
 
 __all__ = [
     "Alignment",

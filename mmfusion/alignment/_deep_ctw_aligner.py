@@ -23,11 +23,11 @@ from mmfusion.alignment._deep_ctw_training import (
     make_residual_network,
 )
 from mmfusion.alignment._dtw_aligner import ReferenceDTW
-from mmfusion.alignment._encoder_training import WITHOUT_EFFECT, aligner_settings
 from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._siamese_training import embed_sequences
 from mmfusion.alignment.ctw._coordinates import invariant_directions
 from mmfusion.alignment.ctw._projections import likelihood_weights
+from mmfusion.nn._descent import WITHOUT_EFFECT, descent_settings
 from mmfusion.nn._encoders import encoders_by_modality
 from mmfusion.nn._isolation import LARGEST_SEED
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, TrainingSettings
@@ -290,7 +290,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         self.random_state = random_state
 
     def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
-        settings = aligner_settings(
+        settings = descent_settings(
             self.trainer, DEFAULTS, WITHOUT_EFFECT, type(self).__name__
         )
         self.best_epoch_ = 0  # the base aligns as CTWAligner until there are networks

@@ -15,7 +15,6 @@ from torch import Tensor
 import mmfusion
 from mmfusion._threads import one_thread
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._encoder_training import check_finite, descend, set_rate
 from mmfusion.alignment.ctw._held_out import later_correlations
 from mmfusion.alignment.ctw._projections import (
     Projections,
@@ -25,6 +24,7 @@ from mmfusion.alignment.ctw._projections import (
 )
 from mmfusion.alignment.ctw._warping import align_projected
 from mmfusion.nn._checkpoint import Checkpoint
+from mmfusion.nn._descent import check_finite, descend, set_rate
 from mmfusion.nn._encoders import check_widths, latent_width, make_encoder
 from mmfusion.nn._frame_encoders import (
     EmbeddingNetwork,

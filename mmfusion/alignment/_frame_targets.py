@@ -8,6 +8,7 @@ from itertools import combinations
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from mmfusion.alignment._base import SampleSequences
 
@@ -179,7 +180,7 @@ def targets_of_matches(
 
 
 def make_targets(
-    given: Sequence[Any],
+    given: ArrayLike,
     samples: Sequence[SampleSequences],
     names: Sequence[str],
     supervision: str,

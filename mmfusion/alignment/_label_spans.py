@@ -30,6 +30,8 @@ class LabelSpans(NamedTuple):
         Log probability of the path.
     log_likelihood : float
         Logarithm of the sum over all paths; NaN without posteriors.
+    n_frames : int
+        Number of frames of the sample, also of those that no span holds.
 
     See Also
     --------
@@ -52,6 +54,7 @@ class LabelSpans(NamedTuple):
     posteriors: np.ndarray
     score: float
     log_likelihood: float
+    n_frames: int
 
 
 def spans_of_path(
@@ -95,4 +98,5 @@ def spans_of_path(
         np.clip((sums[end] - sums[begin]) / lengths, 0, 1),
         path.score,
         path.log_likelihood,
+        len(path.states),
     )

@@ -19,7 +19,7 @@ from mmfusion._sklearn_compat import (
     container_adapter,
     fit_context,
 )
-from mmfusion._typing import BlockLike, ByModality, ColumnSpecLike, ModalitiesLike
+from mmfusion._typing import ByModality, ColumnSpecLike, ModalitiesLike
 from mmfusion._validation import refuse_empty_samples
 from mmfusion.alignment._sequence_function import (
     HARD_KERNELS,
@@ -274,9 +274,7 @@ default='rbf'
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(
-        self, X: ModalitiesLike, y: object = None
-    ) -> Modalities | BlockLike:
+    def fit_transform(self, X: ModalitiesLike, y: object = None) -> Modalities | Any:
         """Fit, and compare the samples with each other, each pair once.
 
         Parameters
@@ -293,7 +291,7 @@ default='rbf'
         """
         return self._combined_output(*self._fit(X), like=X)
 
-    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+    def transform(self, X: ModalitiesLike) -> Modalities | Any:
         """Compare samples with those of `fit`.
 
         Parameters
@@ -409,7 +407,7 @@ default='rbf'
 
     def _combined_output(
         self, frame: Modalities, tables: list[np.ndarray], *, like: ModalitiesLike
-    ) -> Modalities | BlockLike:
+    ) -> Modalities | Any:
         """Combine the matrices of the modalities, in the form of the output."""
         if self.combine is None:
             blocks = tuple(

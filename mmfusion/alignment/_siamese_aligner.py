@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from numbers import Integral, Real
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 from sklearn.utils import check_random_state
 
 from mmfusion._scaling import fit_scaling
@@ -20,10 +21,6 @@ from mmfusion._typing import (
 from mmfusion.alignment._alignments import Alignment
 from mmfusion.alignment._base import BaseAligner, SampleSequences
 from mmfusion.alignment._dtw_aligner import ReferenceDTW, resolve_reference
-from mmfusion.alignment._encoder_training import (
-    WITHOUT_CHECKPOINTS,
-    aligner_settings,
-)
 from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._frame_targets import (
     MATCHES,
@@ -44,6 +41,10 @@ from mmfusion.alignment._siamese_training import (
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
 from mmfusion.modalities import Modalities
+from mmfusion.nn._descent import (
+    WITHOUT_CHECKPOINTS,
+    descent_settings,
+)
 from mmfusion.nn._encoders import encoders_by_modality
 from mmfusion.nn._frame_encoders import SimilarityNetwork
 from mmfusion.nn._isolation import LARGEST_SEED, isolated
@@ -279,12 +280,12 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         self.verbose = verbose
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit(
+    def fit(  # type: ignore[override]
         self,
         X: ModalitiesLike,
-        y: Sequence[Any] | None = None,
+        y: ArrayLike | None = None,
         *,
-        matches: Sequence[Any] | None = None,
+        matches: ArrayLike | None = None,
     ) -> Self:
         """Learn from matches, segments or pairs, and align the samples.
 
@@ -314,12 +315,12 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         return self
 
     @fit_context(prefer_skip_nested_validation=True)
-    def fit_transform(
+    def fit_transform(  # type: ignore[override]
         self,
         X: ModalitiesLike,
-        y: Sequence[Any] | None = None,
+        y: ArrayLike | None = None,
         *,
-        matches: Sequence[Any] | None = None,
+        matches: ArrayLike | None = None,
     ) -> Modalities | np.ndarray:
         """Fit, and return the aligned samples, at the cost of one alignment.
 
@@ -339,7 +340,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         """
         return self._fit_transform(X, y=y, matches=matches)
 
-    def score(self, X: ModalitiesLike, y: Sequence[Any]) -> float:
+    def score(self, X: ModalitiesLike, y: ArrayLike) -> float:
         """Score the alignments of samples by what is known of them.
 
         Parameters
@@ -381,7 +382,7 @@ class SiameseAligner(TrainerParamsMixin, FrameEmbeddingMixin):
         names = list(self._layout.sequences)
         self.history_: list[dict[str, Any]] = []
         self.n_iter_ = 0
-        settings = aligner_settings(
+        settings = descent_settings(
             self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
         )
         if not names:

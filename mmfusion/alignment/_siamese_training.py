@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from mmfusion._numbers import is_integer
 from mmfusion._typing import EncoderLike
-from mmfusion.alignment._encoder_training import check_finite, descend, set_rate
 from mmfusion.alignment._frame_targets import TargetPair
 from mmfusion.alignment._path_targets import Embed
+from mmfusion.nn._descent import check_finite, descend, set_rate
 from mmfusion.nn._encoders import make_encoder
 from mmfusion.nn._frame_encoders import (
     EmbeddingNetwork,

@@ -183,13 +183,10 @@ class BaseSpanAligner(
         if self._frame_modality is None:
             return self._output(frame, like=X)
         moved = np.full(len(frame), None, dtype=object)
-        n_frames = {
-            own.position: self._n_frames(own) for own in self._samples(frame, None)
-        }
         for i, found in enumerate(self._spans(frame, None, posteriors=False)):
             if found is None:
                 continue
-            moved[i] = np.full((n_frames[i], 1), None, object)
+            moved[i] = np.full((found.n_frames, 1), None, object)
             for label, (begin, end) in zip(found.labels, found.spans, strict=True):
                 moved[i][begin:end].fill(label)
         blocks = tuple(

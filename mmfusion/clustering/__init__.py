@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmfusion._extras import load_export
 from mmfusion.clustering._anchor_graph import AnchorGraphClusterer
@@ -10,6 +10,17 @@ from mmfusion.clustering._gmc import GMCClusterer
 from mmfusion.clustering._mixture import MultimodalMixture
 from mmfusion.clustering._snf import SNFClusterer, similarity_network_fusion
 from mmfusion.clustering._spectral import SpectralClusterer
+
+if TYPE_CHECKING:
+    from mmfusion.clustering._autoencoder import AutoencoderClusterer
+    from mmfusion.clustering._dmsc import DMSCClusterer
+    from mmfusion.clustering._hmm_clusterer import HMMClusterer
+    from mmfusion.clustering._mflvc import MFLVCClusterer
+    from mmfusion.clustering._simvc import (
+        CoMVCClusterer,
+        SiMVCClusterer,
+    )
+    from mmfusion.clustering.eamc._estimator import EAMCClusterer
 
 __all__ = [
     "AnchorGraphClusterer",

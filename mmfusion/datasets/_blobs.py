@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from numbers import Integral
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike, DTypeLike
@@ -28,6 +28,38 @@ from mmfusion.datasets._simulation import (
 from mmfusion.modalities import Modalities
 
 CENTER_DISTANCE = 10.0  # root mean square of the distance between two drawn centers
+
+
+@overload
+def make_multimodal_blobs(
+    n_samples: int = ...,
+    n_features: Sequence[int] | Mapping[str, int] = ...,
+    *,
+    centers: int | Sequence[Any] | Mapping[str, Any] = ...,
+    cluster_std: float | Sequence[float] | Mapping[str, float] = ...,
+    n_noise_features: int | Sequence[int] | Mapping[str, int] = ...,
+    missing_rate: float | Sequence[float] | Mapping[str, float] = ...,
+    shuffle: bool = ...,
+    dtype: DTypeLike = ...,
+    random_state: RandomStateLike = ...,
+    return_centers: Literal[False] = ...,
+) -> tuple[Modalities, np.ndarray]: ...
+
+
+@overload
+def make_multimodal_blobs(
+    n_samples: int = ...,
+    n_features: Sequence[int] | Mapping[str, int] = ...,
+    *,
+    centers: int | Sequence[Any] | Mapping[str, Any] = ...,
+    cluster_std: float | Sequence[float] | Mapping[str, float] = ...,
+    n_noise_features: int | Sequence[int] | Mapping[str, int] = ...,
+    missing_rate: float | Sequence[float] | Mapping[str, float] = ...,
+    shuffle: bool = ...,
+    dtype: DTypeLike = ...,
+    random_state: RandomStateLike = ...,
+    return_centers: Literal[True],
+) -> tuple[Modalities, np.ndarray, dict[str, np.ndarray]]: ...
 
 
 def make_multimodal_blobs(

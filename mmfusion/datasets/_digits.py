@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal, overload
+
 import numpy as np
 from sklearn.datasets import load_digits
 from sklearn.utils import Bunch
@@ -28,6 +30,20 @@ profiles   48 values: ink per row and per column, in full pixels, and the distan
 zernike    25 magnitudes of Zernike moments up to order 8, invariant to rotation, so
            that a 6 is similar to a 9
 """
+
+
+@overload
+def load_digits_modalities(
+    *,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_digits_modalities(
+    *,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def load_digits_modalities(

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from io import BytesIO
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from scipy.io import loadmat
@@ -71,6 +71,26 @@ number only; originally of the UCI repository. C. Mallah, J. Cope & J. Orwell (2
 Plant leaf classification using probabilistic integration of shape, texture and margin
 features. Signal Processing, Pattern Recognition and Applications.
 """
+
+
+@overload
+def fetch_handwritten(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[False] = ...,
+    base_url: str = ...,
+) -> Bunch: ...
+
+
+@overload
+def fetch_handwritten(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[True],
+    base_url: str = ...,
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def fetch_handwritten(
@@ -157,6 +177,26 @@ def fetch_handwritten(
     )
 
 
+@overload
+def fetch_msrcv1(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[False] = ...,
+    base_url: str = ...,
+) -> Bunch: ...
+
+
+@overload
+def fetch_msrcv1(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[True],
+    base_url: str = ...,
+) -> tuple[Modalities, np.ndarray]: ...
+
+
 def fetch_msrcv1(
     *,
     data_home: str | PathLike[str] | None = None,
@@ -233,6 +273,26 @@ def fetch_msrcv1(
         MSRCV1_DESCRIPTION,
         return_X_y,
     )
+
+
+@overload
+def fetch_100leaves(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[False] = ...,
+    base_url: str = ...,
+) -> Bunch: ...
+
+
+@overload
+def fetch_100leaves(
+    *,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[True],
+    base_url: str = ...,
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def fetch_100leaves(

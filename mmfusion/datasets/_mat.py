@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from os import PathLike
+from typing import Literal, overload
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -22,6 +23,28 @@ from mmfusion.datasets._mat_layout import (
 )
 from mmfusion.datasets._npz import valid_names
 from mmfusion.modalities import Modalities
+
+
+@overload
+def load_mat(
+    path: str | PathLike[str],
+    modalities: str | Sequence[str] | Mapping[str, str] | None = ...,
+    *,
+    target: str | None = ...,
+    samples: str | None = ...,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_mat(
+    path: str | PathLike[str],
+    modalities: str | Sequence[str] | Mapping[str, str] | None = ...,
+    *,
+    target: str | None = ...,
+    samples: str | None = ...,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray | None]: ...
 
 
 def load_mat(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, overload
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_wine
@@ -35,6 +36,20 @@ DIABETES_GROUPS = {
     "patient": ("age", "sex", "bmi", "bp"),
     "serum": ("s1", "s2", "s3", "s4", "s5", "s6"),
 }
+
+
+@overload
+def load_breast_cancer_modalities(
+    *,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_breast_cancer_modalities(
+    *,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def load_breast_cancer_modalities(
@@ -96,6 +111,20 @@ def load_breast_cancer_modalities(
     return _in_modalities(load_breast_cancer, groups, return_X_y)
 
 
+@overload
+def load_wine_modalities(
+    *,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_wine_modalities(
+    *,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray]: ...
+
+
 def load_wine_modalities(
     *, return_X_y: bool = False
 ) -> Bunch | tuple[Modalities, np.ndarray]:
@@ -155,6 +184,20 @@ def load_wine_modalities(
       colour              dense (178, 3) float64
     """
     return _in_modalities(load_wine, WINE_GROUPS, return_X_y)
+
+
+@overload
+def load_diabetes_modalities(
+    *,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_diabetes_modalities(
+    *,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def load_diabetes_modalities(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from os import PathLike
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -155,6 +155,22 @@ def save_npz(
             )
         arrays[name] = _storable_array(value, f"extra[{name!r}]")
     write_arrays(path, arrays)
+
+
+@overload
+def load_npz(
+    path: str | PathLike[str],
+    *,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_npz(
+    path: str | PathLike[str],
+    *,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray | None]: ...
 
 
 def load_npz(

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -28,6 +28,28 @@ from mmfusion.modalities import Modalities
 
 DELIMITERS = (",", ";", "\t")
 MAX_LISTED = 20  # columns in errors
+
+
+@overload
+def load_table(
+    path: str | PathLike[str],
+    modalities: ColumnSpecLike = ...,
+    *,
+    target: str | None = ...,
+    index: str | None = ...,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def load_table(
+    path: str | PathLike[str],
+    modalities: ColumnSpecLike = ...,
+    *,
+    target: str | None = ...,
+    index: str | None = ...,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray | None]: ...
 
 
 def load_table(

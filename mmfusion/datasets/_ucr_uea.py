@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 from sklearn.utils import Bunch
@@ -31,6 +31,30 @@ UCR_UEA_DESCRIPTION = """\
 From https://www.{archive}. A. Bagnall, J. Lines, W. Vickers & E. Keogh, The UEA & UCR
 Time Series Classification Repository.
 """
+
+
+@overload
+def fetch_ucr_uea(
+    name: str,
+    *,
+    split: str = ...,
+    modalities: Mapping[str, Sequence[int]] | None = ...,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[False] = ...,
+) -> Bunch: ...
+
+
+@overload
+def fetch_ucr_uea(
+    name: str,
+    *,
+    split: str = ...,
+    modalities: Mapping[str, Sequence[int]] | None = ...,
+    data_home: str | PathLike[str] | None = ...,
+    download_if_missing: bool = ...,
+    return_X_y: Literal[True],
+) -> tuple[Modalities, np.ndarray]: ...
 
 
 def fetch_ucr_uea(

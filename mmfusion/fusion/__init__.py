@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmfusion._extras import load_export
 from mmfusion.fusion._canonical_correlation import MultimodalCCA
@@ -19,6 +19,17 @@ from mmfusion.fusion._late_classifier import LateFusionClassifier
 from mmfusion.fusion._late_clusterer import LateFusionClusterer
 from mmfusion.fusion._late_regressor import LateFusionRegressor
 from mmfusion.fusion._single_modality import SingleModalityClusterer
+
+if TYPE_CHECKING:
+    from mmfusion.fusion._ctc_recognizer import CTCRecognizer
+    from mmfusion.fusion._deep_canonical_correlation import DCCA
+    from mmfusion.fusion._graphical_classifier import HMMClassifier
+    from mmfusion.fusion._graphical_crf import CRFLabeler
+    from mmfusion.fusion._graphical_hidden_crf import HiddenCRFClassifier
+    from mmfusion.fusion._graphical_labeler import HMMLabeler
+    from mmfusion.fusion._graphical_transformer import HMMTransformer
+    from mmfusion.fusion._neural_classifier import NeuralFusionClassifier
+    from mmfusion.fusion._neural_regressor import NeuralFusionRegressor
 
 __all__ = [  # noqa: RUF022  as sorted() does, without a place for acronyms
     "CRFLabeler",

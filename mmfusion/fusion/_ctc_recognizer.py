@@ -24,15 +24,12 @@ from mmfusion._typing import (
     RandomStateLike,
 )
 from mmfusion._validation import as_modalities, refuse_empty_samples, row_labels
-from mmfusion.alignment._encoder_training import (
-    WITHOUT_CHECKPOINTS,
-    aligner_settings,
-)
 from mmfusion.alignment._label_spans import LabelSpans, spans_of_path
 from mmfusion.base import ModalityMixin
 from mmfusion.fusion._clocks import find_clocks
 from mmfusion.fusion._ctc_training import (
     DEFAULTS,
+    ModalityOptions,
     TimedSample,
     log_probabilities,
     train_recognizer,
@@ -43,13 +40,15 @@ from mmfusion.graphical._steps import best_step_path, ctc_chain
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.modalities import Modalities
 from mmfusion.nn._ctc import BLANK, CTCNetwork
+from mmfusion.nn._descent import WITHOUT_CHECKPOINTS, descent_settings
 from mmfusion.nn._isolation import LARGEST_SEED, drawing, isolated
 from mmfusion.nn._sequence_data import refuse_falling_times
 from mmfusion.nn._state import to_arrays
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin
 
 MOST_CONTEXT = 16  # frames on each side of a convolution
-WINDOW_SHARE = 0.05  # of a typical sample: the unit of attention at the start
+LARGEST_SCALED = 5.0  # standard deviations, to which scaled features are clipped
+WINDOW_SHARE = 0.02  # of a typical sample: the unit of attention at the start
 
 
 class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
@@ -65,11 +64,13 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
     the loss of connectionist temporal classification [1]_, over the samples i and all
     paths of their L_i labels. The network has convolutions over the frames of each
     modality, and at each frame of the first reads the others by attention that learns
-    how far apart in time frames belong together.
+    how far apart in time frames belong together. Gates, one for each unit and frame,
+    weigh the modalities [2]_; the scores of labels are those of the fused frames plus
+    those of each modality alone. The losses of each alone are added.
 
     Parameters
     ----------
-    encoders : sequence of int, default=(64, 64, 64)
+    encoders : sequence of int, default=(32, 32, 32)
         Numbers of filters of the convolutions over the frames of every modality.
     context : int or dict of str to int, default=4
         Number of frames on each side that each convolution sees, at most 16; of all
@@ -77,17 +78,32 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         such as one image for each label.
     dropout : float, default=0.1
         Rate of dropout after each convolution.
+    modality_loss_weight : float, default=1.0
+        Weight of the losses of single modalities, of several ones: each has
+        log-probabilities of its own at the frames of the first, so that the network
+        learns from all of them and not only from the one that it learns fastest.
     modality_dropout : float, default=0.3
-        Probability with which a modality of a sample, other than the first, is dropped
-        in training, so that the network learns to do without. Samples that lack the
-        first keep the others.
+        Probability with which an observed modality of a sample is dropped in training,
+        of several ones; one of them is kept. The frames of the first stay in their
+        number.
+    modality_noise : float, default=0.5
+        Probability with which a modality of a sample gets Gaussian noise in training,
+        of several ones: noise of each frame, and an offset of all of them, such as
+        another speaker has, both of a standard deviation drawn from 0 to 1, in units
+        of the scaled features. So the network learns which one to rely on.
     scaling : {'standard'} or None, default='standard'
         Scaling of the features by their mean and standard deviation over the frames
-        of `fit`. None is for features of values about 1.
+        of `fit`, clipped to 5 standard deviations, which nearly constant features, such
+        as pixels at the border, may exceed by far. None is for features of values
+        about 1.
     times : int, str or dict, default=None
         Feature of the frames that is their clock, by its position, such as -1, or its
         name, of all modalities or of each in a dict; it is no feature then. None
         spreads the frames of each sequence evenly from 0 to 1.
+    window : float, default=None
+        Largest time difference of frames that attention compares, in units of the
+        clock, or of relative times from 0 to 1 without one. It bounds the memory of
+        long sequences; None compares all.
     decoding : {'beam', 'greedy'}, default='beam'
         'beam': the likeliest label sequence by the sum over its paths, approximately.
         'greedy': the labels of the likeliest path, which takes less time.
@@ -98,7 +114,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         ``max_epochs='auto', batch_size=8, lr={'network': 0.004}, optimizer='adamw',
         weight_decay=0.01, lr_schedule='constant', clip_norm=5.0``. 'auto' trains until
         the error on the samples of `fit` is below a half, and then as long again, at
-        least 600 batches and at most 4000. 'constant' falls linearly in the last
+        least 1000 batches and at most 4000. 'constant' falls linearly in the last
         three tenths. Callbacks, checkpoints and selection are refused.
     modalities : int, list of int, str or dict, default=None
         Column spec that splits a plain 2-D X; None takes it as one modality. See
@@ -113,7 +129,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         The labels, sorted.
     history_ : list of dict
         One entry per epoch, with its phase, the mean of the loss, and the error of the
-        likeliest paths on the samples of `fit`.
+        likeliest paths on the samples of `fit`, as they are in training.
     n_iter_ : int
         Number of epochs.
     n_modalities_in_ : int
@@ -159,7 +175,8 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
 
     *The plateau.* A network trained by this loss first returns blanks alone, for some
     hundred batches, and then learns quickly. Trainings that are cut short, or whose
-    rate falls early, end on this plateau, with an error of 1.
+    rate falls early, end on this plateau, with an error of 1. Modalities are dropped
+    and get noise once the error on the samples of `fit` is below a half.
 
     *Moments.* The network learns the order of labels, and a characteristic moment of
     each, often near its beginning. The `moments` of `align` are meaningful; the ends
@@ -170,6 +187,9 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
     .. [1] Graves, A., Fernandez, S., Gomez, F., & Schmidhuber, J. (2006). Connectionist
        temporal classification: labelling unsegmented sequence data with recurrent
        neural networks. ICML.
+
+    .. [2] Arevalo, J., Solorio, T., Montes-y-Gomez, M., & Gonzalez, F. A. (2017). Gated
+       multimodal units for information fusion. ICLR workshop.
 
     Examples
     --------
@@ -192,9 +212,12 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         "encoders": [list, tuple],
         "context": [Interval(Integral, 0, MOST_CONTEXT, closed="both"), dict],
         "dropout": [Interval(Real, 0, 1, closed="left")],
+        "modality_loss_weight": [Interval(Real, 0, None, closed="left")],
         "modality_dropout": [Interval(Real, 0, 1, closed="left")],
+        "modality_noise": [Interval(Real, 0, 1, closed="both")],
         "scaling": [StrOptions({"standard"}), None],
         "times": [INTEGER, str, dict, None],
+        "window": [Interval(Real, 0, None, closed="neither"), None],
         "decoding": [StrOptions({"beam", "greedy"})],
         "beam_width": [Interval(Integral, 1, None, closed="left")],
         "trainer": [Trainer, None],
@@ -204,13 +227,16 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
 
     def __init__(
         self,
-        encoders: Sequence[int] = (64, 64, 64),
+        encoders: Sequence[int] = (32, 32, 32),
         *,
         context: ByModality[int] = 4,
         dropout: float = 0.1,
+        modality_loss_weight: float = 1.0,
         modality_dropout: float = 0.3,
+        modality_noise: float = 0.5,
         scaling: str | None = "standard",
         times: ByModality[int | str | None] = None,
+        window: float | None = None,
         decoding: str = "beam",
         beam_width: int = 8,
         trainer: Trainer | None = None,
@@ -220,9 +246,12 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self.encoders = encoders
         self.context = context
         self.dropout = dropout
+        self.modality_loss_weight = modality_loss_weight
         self.modality_dropout = modality_dropout
+        self.modality_noise = modality_noise
         self.scaling = scaling
         self.times = times
+        self.window = window
         self.decoding = decoding
         self.beam_width = beam_width
         self.trainer = trainer
@@ -245,7 +274,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         self
             The fitted recognizer.
         """
-        settings = aligner_settings(
+        settings = descent_settings(
             self.trainer, DEFAULTS, WITHOUT_CHECKPOINTS, type(self).__name__
         )
         frame = self._validate(X, reset=True)
@@ -267,8 +296,13 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
         with isolated(seed) as order:
             network = self._make_network()
             samples = [self._scaled(sample) for sample in timed]
+            options = ModalityOptions(
+                float(self.modality_loss_weight),
+                float(self.modality_dropout),
+                float(self.modality_noise),
+            )
             self.history_ = train_recognizer(
-                network, samples, columns, settings, order, self.modality_dropout
+                network, samples, columns, settings, order, options
             )
             self._arrays: dict[str, np.ndarray] = to_arrays(dict(network.state_dict()))
         self.n_iter_ = len(self.history_)
@@ -437,10 +471,15 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
             self._scalings.append(fit_scaling(np.concatenate(frames), self.scaling))
 
     def _scaled(self, sample: TimedSample) -> TimedSample:
-        frames = [
-            None if own is None else (np.asarray(scaling.apply(own[0])), own[1])
-            for own, scaling in zip(sample.frames, self._scalings, strict=True)
-        ]
+        frames: list[tuple[np.ndarray, np.ndarray] | None] = []
+        for own, scaling in zip(sample.frames, self._scalings, strict=True):
+            if own is None:
+                frames.append(None)
+                continue
+            values = np.asarray(scaling.apply(own[0]))
+            if scaling.name is not None:
+                values = values.clip(-LARGEST_SCALED, LARGEST_SCALED)
+            frames.append((values, own[1]))
         return sample._replace(frames=frames)
 
     def _describe_network(self, samples: list[TimedSample]) -> dict[str, Any]:
@@ -462,6 +501,7 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
             "contexts": self._contexts(),
             "dropout": float(self.dropout),
             "unit": WINDOW_SHARE * (float(np.median(lengths)) or 1.0),
+            "window": None if self.window is None else float(self.window),
         }
 
     def _contexts(self) -> list[int]:

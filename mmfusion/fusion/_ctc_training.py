@@ -11,28 +11,21 @@ from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from mmfusion._warnings import warn_user
-from mmfusion.alignment._encoder_training import (
-    check_finite,
-    descend,
-    set_rate,
-)
 from mmfusion.graphical._ctc_decoding import greedy_labels
 from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.nn._attention import TimedFrames
+from mmfusion.nn._corruption import kept_modalities, noise_deviations
 from mmfusion.nn._ctc import BLANK, CTCNetwork, Transcripts, ctc_losses
-from mmfusion.nn._isolation import (
-    current_draws,
-    drawing,
-    flushing_denormals,
-    isolated,
-)
+from mmfusion.nn._descent import check_finite, descend, set_rate
+from mmfusion.nn._isolation import current_draws, flushing_denormals, isolated
 from mmfusion.nn._optimizers import make_optimizer
 from mmfusion.nn._state import to_tensors
 from mmfusion.nn._trainer import TrainingSettings
 
-FEWEST_STEPS, MOST_STEPS = 600, 4000  # of automatic trainings
+FEWEST_STEPS, MOST_STEPS = 1000, 4000  # of automatic trainings
 PLATEAU_ERROR = 0.5  # above it, a network has not begun to distinguish labels
 LAST_SHARE = 0.3  # of the steps, in which a constant rate falls to 0
+LARGEST_NOISE = 1.0  # standard deviations of a feature, in training
 
 DIVERGENCE_REMEDY = "set scaling='standard' if features are of large values"
 DEFAULTS: dict[str, Any] = {
@@ -65,19 +58,39 @@ class TimedSample(NamedTuple):
     frames: list[tuple[np.ndarray, np.ndarray] | None]
 
 
+class ModalityOptions(NamedTuple):
+    """What makes a network learn each of several modalities.
+
+    Parameters
+    ----------
+    loss_weight : float
+        Weight of the losses of single modalities.
+    dropout : float
+        Probability with which an observed modality of a sample is dropped; one is
+        kept.
+    noise : float
+        Probability with which a modality of a sample gets noise.
+    """
+
+    loss_weight: float
+    dropout: float
+    noise: float
+
+
 def train_recognizer(
     network: CTCNetwork,
     samples: Sequence[TimedSample],
     labels: Sequence[np.ndarray],
     settings: TrainingSettings,
     order: torch.Generator,
-    modality_dropout: float,
+    options: ModalityOptions,
 ) -> list[dict[str, Any]]:
     """Train a network by transcripts, within `isolated`.
 
     A network first returns blanks alone, for some hundred steps. The rate therefore
     stays as it is, and falls only at the end. Automatic trainings go on until the error
-    on the transcripts is below a half, and then as long again.
+    on the transcripts is below a half, and then as long again. Until then, no modality
+    is dropped or gets noise, which would make the plateau several times longer.
 
     Parameters
     ----------
@@ -91,9 +104,8 @@ def train_recognizer(
         The settings.
     order : Generator
         Generator of the order of the samples.
-    modality_dropout : float
-        Probability with which a modality of a sample, other than the first, is dropped,
-        if the sample has the first.
+    options : ModalityOptions
+        Options of several modalities.
 
     Returns
     -------
@@ -114,38 +126,40 @@ def train_recognizer(
     )
     n_batches = -(-len(samples) // settings.batch_size)
     longest = -(-MOST_STEPS // n_batches)
-    given = settings.max_epochs
-    n_epochs = longest if given == "auto" else given
-    has_left_plateau = given != "auto"
+    is_automatic = settings.max_epochs == "auto"
+    n_epochs = longest if is_automatic else settings.max_epochs
+    has_left_plateau = False
     history: list[dict[str, Any]] = []
     with flushing_denormals(True):
         while len(history) < n_epochs:
             shuffled = torch.randperm(len(samples), generator=order).tolist()
-            total, n_errors = 0.0, 0
+            loss, n_errors = 0.0, 0
             for k in range(n_batches):
                 chosen = shuffled[k * settings.batch_size :][: settings.batch_size]
                 batch = [samples[i] for i in chosen]
                 own = [labels[i] for i in chosen]
                 done = (len(history) + k / n_batches) / n_epochs
-                _set_rate(optimizer, settings, done if has_left_plateau else 0.0)
-                table, losses = _losses(network, batch, own, modality_dropout)
+                keeps_rate = is_automatic and not has_left_plateau
+                _set_rate(optimizer, settings, 0.0 if keeps_rate else done)
+                table, losses = _losses(network, batch, own, options, has_left_plateau)
                 check_finite(losses.mean(), len(history), DIVERGENCE_REMEDY)
                 descend(network, optimizer, losses.mean(), settings.clip_norm)
-                total += float(losses.detach().sum())
+                loss += float(losses.detach().sum())
                 n_errors += _n_errors(table, batch, own)
             error = n_errors / max(1, sum(map(len, labels)))
             history.append(
                 {
                     "phase": "training",
-                    "train_loss": total / len(samples),
+                    "train_loss": loss / len(samples),
                     "train_error": error,
                 }
             )
             if not has_left_plateau and error < PLATEAU_ERROR:
                 has_left_plateau = True
                 fewest = -(-FEWEST_STEPS // n_batches)
-                n_epochs = min(longest, max(fewest, 2 * len(history)))
-    if not has_left_plateau:
+                if is_automatic:
+                    n_epochs = min(longest, max(fewest, 2 * len(history)))
+    if is_automatic and not has_left_plateau:
         _warn_of_plateau(history)
     return history
 
@@ -172,28 +186,61 @@ def _losses(
     network: CTCNetwork,
     samples: Sequence[TimedSample],
     labels: Sequence[np.ndarray],
-    modality_dropout: float,
+    options: ModalityOptions,
+    corrupts: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return log-probabilities, and the loss of each sample per label."""
     clock, inputs = _clock_and_inputs(network, samples)
-    # a sample that has none but these would be left without any
-    keeps_first = inputs[0].observed.any(1, keepdim=True)
-    inputs[1:] = [_dropped(own, modality_dropout, keeps_first) for own in inputs[1:]]
-    columns = torch.from_numpy(np.concatenate(labels)).to(clock.times.device)
+    if corrupts and len(inputs) > 1:
+        inputs = _corrupted(inputs, options)
+    tables = network(clock, inputs, by_modality=options.loss_weight > 0)
     lengths = torch.tensor([len(own) for own in labels], device=clock.times.device)
-    with drawing():
-        table = network(clock, inputs)
-    losses = ctc_losses(table, clock.observed, Transcripts(columns, lengths))
-    return table.detach(), losses / lengths.clamp(min=1)
-
-
-def _dropped(frames: TimedFrames, probability: float, droppable: Tensor) -> TimedFrames:
-    """Drop the sequences of some samples, of those that are droppable, at random."""
-    generator = current_draws().generator(frames.times.device)
-    kept = torch.empty_like(frames.times[:, :1]).bernoulli_(
-        1 - probability, generator=generator
+    columns = torch.from_numpy(np.concatenate(labels)).to(lengths.device)
+    n_tables = len(tables)
+    losses = ctc_losses(
+        tables.flatten(0, 1),
+        clock.observed.repeat(n_tables, 1),
+        Transcripts(columns.repeat(n_tables), lengths.repeat(n_tables)),
     )
-    return frames._replace(observed=frames.observed & ((kept > 0) | ~droppable))
+    losses = losses.unflatten(0, (n_tables, -1)) / lengths.clamp(min=1)
+    total = losses[0]
+    if n_tables > 1:
+        flags = torch.stack([own.observed.any(1) for own in inputs]).to(losses)
+        total = total + options.loss_weight * (losses[1:] * flags).sum(0) / flags.sum(0)
+    return tables[0].detach(), total
+
+
+def _corrupted(
+    inputs: Sequence[TimedFrames], options: ModalityOptions
+) -> list[TimedFrames]:
+    """Drop modalities of samples at random, and add noise to others.
+
+    Half of the variance of the noise is an offset of all frames of a sequence, such as
+    another speaker or another camera has; noise of single frames averages out.
+    """
+    like = inputs[0].values
+    generator = current_draws().generator(like.device)
+
+    def uniform() -> Tensor:
+        return like.new_empty((len(like), len(inputs))).uniform_(generator=generator)
+
+    def normal(*shape: int) -> Tensor:
+        return like.new_empty(shape).normal_(generator=generator)
+
+    observed = torch.stack([own.observed.any(1) for own in inputs], dim=1)
+    kept = kept_modalities(observed, options.dropout, uniform())
+    deviations = noise_deviations(options.noise, LARGEST_NOISE, uniform(), uniform())
+    corrupted = []
+    for v, own in enumerate(inputs):
+        m, n_frames, d = own.values.shape
+        noise = normal(m, n_frames, d) + normal(m, 1, d)
+        corrupted.append(
+            own._replace(
+                values=own.values + deviations[:, v, None, None] * noise,
+                observed=own.observed & kept[:, v, None],
+            )
+        )
+    return corrupted
 
 
 def _n_errors(
@@ -274,5 +321,5 @@ def log_probabilities(
         network.load_state_dict(to_tensors(dict(arrays)))
         network.eval()
         return [
-            network(*_clock_and_inputs(network, [own]))[0].numpy() for own in samples
+            network(*_clock_and_inputs(network, [own]))[0, 0].numpy() for own in samples
         ]

@@ -29,6 +29,7 @@ from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import SCALINGS
 from mmfusion._scaling_choice import fit_scalings
 from mmfusion._sklearn_compat import INTEGER, HasMethods, StrOptions, fit_context
+from mmfusion._target_checks import validate_sample_weight
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -36,7 +37,7 @@ from mmfusion._typing import (
     ModalitiesLike,
     NumericBlock,
 )
-from mmfusion._validation import ModalityTags, validate_sample_weight
+from mmfusion._validation import ModalityTags
 from mmfusion.base import ModalityMixin, PerModalityParams
 from mmfusion.fusion._nested_estimators import DROP, check_reducers
 from mmfusion.modalities import Modalities

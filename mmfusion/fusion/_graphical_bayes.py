@@ -25,13 +25,16 @@ from mmfusion._options import (
 )
 from mmfusion._row_chunks import by_row_chunks
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._target_checks import (
+    check_target,
+    validate_sample_weight,
+)
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._class_calibration import (
     TEMPERATURES,

@@ -33,6 +33,10 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
+from mmfusion._target_checks import (
+    check_target,
+    validate_sample_weight,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -41,7 +45,6 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion._warnings import warn_user
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._class_priors import checked_priors

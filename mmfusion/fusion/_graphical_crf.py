@@ -227,6 +227,8 @@ class CRFLabeler(
     labels, as a field takes them to be. Their evidence is counted `overlap` times, in
     `fit` and again in the sum over the frames of a sequence; hence the square. With an
     overlap of 1, a field of such frames may be worse than a classifier of each alone.
+    'auto' cannot distinguish overlap from features that last, such as those of a
+    person, which are equal in all frames of a sequence: give 1 for those.
 
     *Tables.* Where all modalities are tables, each row is a sequence of one frame, and
     y has one label for each row. The labeler is then a logistic regression. Beside

@@ -22,6 +22,10 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
+from mmfusion._target_checks import (
+    check_target,
+    validate_sample_weight,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import (
     ByModality,
@@ -29,7 +33,6 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.base import ModalityMixin, SupervisedMixin
 from mmfusion.fusion._conditional_field import ConditionalFieldMixin
 from mmfusion.fusion._frame_features import (

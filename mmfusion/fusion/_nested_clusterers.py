@@ -24,13 +24,13 @@ from sklearn.utils.metaestimators import available_if
 
 from mmfusion._progress import with_callbacks_of
 from mmfusion._row_chunks import by_row_chunks
+from mmfusion._target_checks import validate_sample_weight
 from mmfusion._typing import (
     EstimatorLike,
     ModalitiesLike,
     NumericBlock,
     RandomStateLike,
 )
-from mmfusion._validation import validate_sample_weight
 from mmfusion.fusion._nested_estimators import (
     NestedEstimatorsMixin,
     seed_parameters,

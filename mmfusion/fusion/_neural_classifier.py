@@ -25,7 +25,11 @@ from mmfusion._typing import (
 from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
-from mmfusion.fusion._predictor import ClassifierRole, TrainingData
+from mmfusion.fusion._predictor import (
+    ClassifierRole,
+    TrainingData,
+    nan_unless_observed,
+)
 from mmfusion.fusion._targets import ClassificationTarget
 from mmfusion.modalities import Modalities
 from mmfusion.nn._data import Batches, Targets
@@ -266,7 +270,7 @@ class NeuralFusionClassifier(
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def fit(
+    def fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train the network.
@@ -298,7 +302,7 @@ class NeuralFusionClassifier(
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]
         self,
         X: ModalitiesLike,
         y: ArrayLike,
@@ -466,8 +470,28 @@ class NeuralFusionClassifier(
         return self._target.decide(probabilities)
 
     @isolated()
-    def modality_predictions(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
-        """Predict probabilities from each modality alone, by its own head.
+    def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the class of samples from each modality alone, by its own head.
+
+        Parameters
+        ----------
+        X : list, dict, Modalities, torch Dataset, or array-like of shape \
+                (n_samples, n_features)
+            The data.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, n_modalities[, n_labels])
+            Labels. Numbers are floats, NaN where a sample lacks the modality; other
+            labels are objects, None there.
+        """
+        check_is_fitted(self)
+        probabilities, observed = self._modality_outputs(X, self._probabilities)
+        return nan_unless_observed(self._target.decide(probabilities), observed)
+
+    @isolated()
+    def modality_probabilities(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
+        """Compute probabilities from each modality alone, by its own head.
 
         Parameters
         ----------
@@ -481,7 +505,10 @@ class NeuralFusionClassifier(
             Probabilities by modality; NaN for samples that lack it.
         """
         check_is_fitted(self)
-        return self._modality_outputs(X, self._probabilities)
+        probabilities, observed = self._modality_outputs(X, self._probabilities)
+        probabilities[~observed] = np.nan
+        names = self.modality_names_in_.tolist()
+        return dict(zip(names, probabilities.swapaxes(0, 1), strict=True))
 
     def _logits(self, X: ModalitiesLike) -> np.ndarray:
         empty = self._target.prior_scores

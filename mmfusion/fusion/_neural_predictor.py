@@ -17,8 +17,9 @@ from sklearn.utils.validation import check_is_fitted
 from torch import Tensor, nn
 
 from mmfusion._sklearn_compat import Interval, StrOptions
+from mmfusion._target_checks import validate_sample_weight
 from mmfusion._typing import ModalitiesLike
-from mmfusion._validation import ModalityTags, validate_sample_weight
+from mmfusion._validation import ModalityTags
 from mmfusion.fusion._neural_sequences import SequencesMixin
 from mmfusion.modalities import Modalities
 from mmfusion.nn._cross_attention import CrossAttentionNetwork
@@ -241,15 +242,18 @@ class NeuralFusionPredictor(SequencesMixin):
 
     def _modality_outputs(
         self, X: ModalitiesLike, read: Callable[[Tensor], Tensor] = torch.clone
-    ) -> dict[str, np.ndarray]:
-        """Read the mean output of each modality's heads; NaN where it is missing."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read the mean output of each modality's heads, and which are observed."""
 
         def of_modalities(outputs: PredictionOutputs) -> Tensor:
             by_member = outputs.by_modality.transpose(0, 1)
             equal = torch.full_like(by_member[..., 0], 1 / len(by_member))
             return read(self._task.average(by_member, equal)).movedim(0, 1)
 
-        return self._collect_by_modality(X, of_modalities)  # type: ignore[arg-type]
+        values, observed = self._collect(X, of_modalities)  # type: ignore[arg-type]
+        if observed is None:
+            observed = np.ones(values.shape[:2], dtype=bool)
+        return values, observed
 
     def __modality_tags__(self) -> ModalityTags:
         return replace(super().__modality_tags__(), sequences="beside_images")

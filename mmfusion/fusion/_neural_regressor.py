@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import StrOptions, fit_context
+from mmfusion._target_checks import check_target
 from mmfusion._typing import (
     ByModality,
     ColumnSpecLike,
@@ -18,9 +19,9 @@ from mmfusion._typing import (
     ModalitiesLike,
     RandomStateLike,
 )
-from mmfusion._validation import check_target
 from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._neural_predictor import FusionLike, NeuralFusionPredictor
+from mmfusion.fusion._predictor import nan_unless_observed
 from mmfusion.modalities import Modalities
 from mmfusion.nn._isolation import isolated
 from mmfusion.nn._tasks import GaussianTask, HuberTask, SquaredErrorTask, Task
@@ -251,7 +252,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def fit(
+    def fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train the network.
@@ -276,7 +277,7 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
 
     @fit_context(prefer_skip_nested_validation=False)
     @isolated()
-    def partial_fit(
+    def partial_fit(  # type: ignore[override]
         self, X: ModalitiesLike, y: ArrayLike, sample_weight: ArrayLike | None = None
     ) -> Self:
         """Train for one epoch on some of the data; there are no held-out samples.
@@ -363,8 +364,8 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
         return mean, std[:, 0] if self._is_flat else std
 
     @isolated()
-    def modality_predictions(self, X: ModalitiesLike) -> dict[str, np.ndarray]:
-        """Predict values from each modality alone, by its own head.
+    def modality_predictions(self, X: ModalitiesLike) -> np.ndarray:
+        """Predict the values of samples from each modality alone, by its own head.
 
         Parameters
         ----------
@@ -374,18 +375,18 @@ class NeuralFusionRegressor(SupervisedMixin, RegressorMixin, NeuralFusionPredict
 
         Returns
         -------
-        dict of str to ndarray of shape (n_samples,) or (n_samples, n_outputs)
-            Values by modality; NaN for samples that lack it.
+        ndarray of shape (n_samples, n_modalities[, n_outputs])
+            Values, as floats; NaN where a sample lacks the modality.
         """
         check_is_fitted(self)
-        by_modality = self._modality_outputs(X)
-        return {name: self._in_units(outputs) for name, outputs in by_modality.items()}
+        outputs, observed = self._modality_outputs(X)
+        return nan_unless_observed(self._in_units(outputs), observed)
 
     def _in_units(self, outputs: np.ndarray) -> np.ndarray:
         """Return predicted means in the units and the shape of y."""
-        means = outputs[:, : len(self._center)] * self._spread + self._center
+        means = outputs[..., : len(self._center)] * self._spread + self._center
         means = means.astype(outputs.dtype, copy=False)
-        return means[:, 0] if self._is_flat else means
+        return means[..., 0] if self._is_flat else means
 
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()

@@ -25,12 +25,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from mmfusion._blocks import of_samples
 from mmfusion._row_labels import check_row_labels
 from mmfusion._scaling import fit_scaling
-from mmfusion._typing import EstimatorLike, ModalitiesLike
-from mmfusion._validation import (
+from mmfusion._target_checks import (
     check_target,
-    refuse_empty_samples,
     validate_sample_weight,
 )
+from mmfusion._typing import EstimatorLike, ModalitiesLike
+from mmfusion._validation import refuse_empty_samples
 from mmfusion.base import SupervisedMixin
 from mmfusion.fusion._multilabel import LabelsTarget
 from mmfusion.fusion._nested_estimators import NestedEstimatorsMixin
@@ -96,7 +96,7 @@ class FusionPredictor(NestedEstimatorsMixin, SupervisedMixin):
     A role (`ClassifierRole`, `RegressorRole`) defines the target and the defaults.
     """
 
-    _estimators_param = "estimator"
+    _estimators_param: str = "estimator"
     _kind: str
     _check_target: Callable[[Modalities, ArrayLike], np.ndarray]
 

@@ -14,14 +14,16 @@ from mmfusion import _blocks
 from mmfusion._numbers import refuse_complex
 from mmfusion._options import errors_about
 from mmfusion._row_labels import check_row_labels
+from mmfusion._target_checks import (
+    refuse_other_samples,
+    validate_sample_weight,
+)
 from mmfusion._typing import ModalitiesLike
 from mmfusion._validation import (
     Layout,
     as_modalities,
     refuse_empty_samples,
-    refuse_other_samples,
     row_labels,
-    validate_sample_weight,
 )
 from mmfusion.fusion._token_features import with_tokens
 from mmfusion.graphical._clock import Frames

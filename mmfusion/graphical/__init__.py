@@ -2,9 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmfusion._extras import load_export
+
+if TYPE_CHECKING:
+    from mmfusion.graphical._graph import (
+        ChainGraph,
+        graph_from_edges,
+        transition_matrix,
+        with_transitions,
+    )
+    from mmfusion.graphical._graph_builders import (
+        ergodic_graph,
+        left_to_right_graph,
+    )
+    from mmfusion.graphical._inference import (
+        ChainPosteriors,
+        forward_backward,
+        viterbi,
+    )
 
 __all__ = [
     "ChainGraph",

@@ -18,8 +18,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from mmfusion._blocks import as_dense_array
 from mmfusion._options import check_estimators, errors_about
 from mmfusion._row_labels import check_row_labels
+from mmfusion._target_checks import check_target
 from mmfusion._typing import CrossValidationLike, EstimatorLike, ModalitiesLike
-from mmfusion._validation import as_modalities, check_target
+from mmfusion._validation import as_modalities
 from mmfusion.fusion._folds import Folds, checked_folds
 from mmfusion.inspection._predictors import PriorFallback
 from mmfusion.metrics import get_scorer

@@ -18,9 +18,12 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets
 
 from mmfusion._sklearn_compat import StrOptions, fit_context
+from mmfusion._target_checks import (
+    check_target,
+    validate_sample_weight,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
-from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion.mkl._base import MACHINE_CONSTRAINTS, BaseKernelMachine
 from mmfusion.mkl._kernel_input import GammaLike, KernelLike, ScalingLike
 from mmfusion.mkl._linear_machine import LinearMachine, fit_linear_machine

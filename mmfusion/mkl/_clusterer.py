@@ -22,9 +22,9 @@ from sklearn.utils import check_random_state, gen_batches
 
 from mmfusion._progress import FitProgress
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._target_checks import validate_sample_weight
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
-from mmfusion._validation import validate_sample_weight
 from mmfusion._warnings import warn_user
 from mmfusion.metrics import modality_silhouette_score
 from mmfusion.mkl._base import KernelSumMixin

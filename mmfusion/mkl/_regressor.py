@@ -12,9 +12,12 @@ from sklearn.base import BaseEstimator, RegressorMixin
 
 from mmfusion._scaling import fit_scaling
 from mmfusion._sklearn_compat import Interval, StrOptions, fit_context
+from mmfusion._target_checks import (
+    check_target,
+    validate_sample_weight,
+)
 from mmfusion._threads import threads_of_n_jobs
 from mmfusion._typing import ColumnSpecLike, ModalitiesLike, RandomStateLike
-from mmfusion._validation import check_target, validate_sample_weight
 from mmfusion._warnings import warn_user
 from mmfusion.mkl._base import MACHINE_CONSTRAINTS, BaseKernelMachine
 from mmfusion.mkl._kernel_input import GammaLike, KernelLike, ScalingLike

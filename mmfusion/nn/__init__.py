@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmfusion._extras import load_export
+
+if TYPE_CHECKING:
+    from mmfusion.nn._trainer import Trainer
 
 __all__ = ["Trainer"]
 

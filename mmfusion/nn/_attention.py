@@ -13,6 +13,7 @@ from torch.nn import functional as F
 LARGEST_CELLS = 2**27  # of the weights of a batch: 512 MiB in float32
 BLOCK_FRAMES = 64  # queries whose windows are read together
 START_PENALTY = 0.5  # that of a Gaussian of standard deviation `unit`
+FAR_UNITS = 3.0  # beyond which time differences to the nearest frame are alike
 # penalty and offset take larger steps than weights do, since a window may shrink, or a
 # clock be off, by many units
 STEP_FACTOR = 10.0
@@ -156,6 +157,38 @@ class TimeAwareAttention(nn.Module):
         bias, readable = self._bias(queries, keys)
         scores = q @ k.mT / math.sqrt(q.shape[-1]) + bias
         return scores.softmax(-1) * readable
+
+    def nearness(self, queries: TimedFrames, keys: TimedFrames) -> Tensor:
+        """Compute how near in time the nearest frame of the other sequence is.
+
+        Weights add up to 1 however far away the frames are, so that what is read does
+        not show whether any is near.
+
+        Parameters
+        ----------
+        queries, keys : TimedFrames
+            As in `forward`.
+
+        Returns
+        -------
+        tensor of shape (m, T_1, 2 * n_heads)
+            ``exp(-b x^2)`` of each head, and x from -3 to 3, for the time difference
+            x, after the offset and in units, to the nearest frame; zeros where the
+            other sequence is missing.
+        """
+        times = keys.times.contiguous()  # those beyond the end repeat the last one
+        last = times.shape[1] - 1
+        features = []
+        for penalty, offset in zip(self.penalty, self.offset, strict=True):
+            at = queries.times - offset
+            after = torch.searchsorted(times, at.detach().contiguous())
+            sides = [
+                (at - times.gather(1, side.clamp(0, last))) / self.unit
+                for side in (after - 1, after)
+            ]
+            x = torch.where(sides[0].abs() < sides[1].abs(), *sides)
+            features += [(-penalty * x.square()).exp(), x.clamp(-FAR_UNITS, FAR_UNITS)]
+        return torch.stack(features, -1) * keys.observed.any(1)[:, None, None]
 
     def _read(self, queries: TimedFrames, keys: TimedFrames) -> Tensor:
         bias, readable = self._bias(queries, keys)

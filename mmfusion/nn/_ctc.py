@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmfusion.nn._attention import TimeAwareAttention, TimedFrames
+from mmfusion.nn._members import BatchedLinear, dropout
+from mmfusion.nn.fusions import GatedFusion
 
 BLANK = 0  # its column
 
@@ -52,14 +55,15 @@ class MaskedConvolutions(nn.Module):
             nn.Conv1d(n_in, n_out, 2 * context + 1, padding=context)
             for n_in, n_out in pairs
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = dropout
 
     def forward(self, values: Tensor, observed: Tensor) -> Tensor:
         """Return hidden frames of shape (m, T, widths[-1])."""
         mask = observed[:, None]
+        p = self.dropout if self.training else 0.0
         x = values.mT.masked_fill(~mask, 0.0)
         for layer in self.convolutions:
-            y = self.dropout(F.gelu(layer(x))).masked_fill(~mask, 0.0)
+            y = dropout(F.gelu(layer(x)), p).masked_fill(~mask, 0.0)
             x = x + y if x.shape == y.shape else y
         return x.mT
 
@@ -67,14 +71,16 @@ class MaskedConvolutions(nn.Module):
 class CTCNetwork(nn.Module):
     """Log-probabilities of labels and a blank at every frame of a clock.
 
-    The frames of each modality are encoded in their context; at each frame of the
-    clock, the others are read by time-aware attention, and added to what the first
-    modality has there.
+    The frames of each modality are encoded in their context. At each frame of the
+    clock, the modalities other than the first are read by time-aware attention, and a
+    gated fusion (Arevalo et al. 2017) weighs them and what the first has there. Scores
+    are those of the fused frames plus those of the head of each modality: their
+    probabilities are multiplied, and one that is sure outweighs others that are not.
 
     Parameters
     ----------
     n_features : sequence of int
-        Numbers of features of the frames of the modalities.
+        Numbers of features of the frames of the V modalities.
     n_columns : int
         Number of labels, and one for the blank.
     widths : sequence of int
@@ -85,6 +91,8 @@ class CTCNetwork(nn.Module):
         Rate of dropout after each convolution.
     unit : float
         Half the width of the window of attention at the start.
+    window : float or None
+        Largest time difference of frames that are read; None reads all.
     """
 
     def __init__(
@@ -95,21 +103,32 @@ class CTCNetwork(nn.Module):
         contexts: Sequence[int],
         dropout: float,
         unit: float,
+        window: float | None,
     ) -> None:
         super().__init__()
         self.n_features = list(n_features)
-        width = widths[-1]
+        width, n_modalities = widths[-1], len(n_features)
         self.encoders = nn.ModuleList(
             MaskedConvolutions(d, widths, context, dropout)
             for d, context in zip(n_features, contexts, strict=True)
         )
         self.attentions = nn.ModuleList(
-            TimeAwareAttention(width, width, width, unit) for _ in n_features[1:]
+            TimeAwareAttention(width, width, width, unit, window=window)
+            for _ in n_features[1:]
         )
+        self.nearness = nn.ModuleList(nn.Linear(2, width) for _ in n_features[1:])
+        if n_modalities > 1:
+            self.fusion = GatedFusion(n_modalities, 1, width)
+            self.heads = BatchedLinear((n_modalities,), width, n_columns)
         self.fused = MaskedConvolutions(width, [width], contexts[0], dropout)
         self.last = nn.Linear(width, n_columns)
 
-    def forward(self, clock: TimedFrames, inputs: Sequence[TimedFrames]) -> Tensor:
+    def forward(
+        self,
+        clock: TimedFrames,
+        inputs: Sequence[TimedFrames],
+        by_modality: bool = False,
+    ) -> Tensor:
         """Compute log-probabilities.
 
         Parameters
@@ -118,24 +137,48 @@ class CTCNetwork(nn.Module):
             Times of the frames that have labels; the values are not used.
         inputs : sequence of TimedFrames
             Frames of the modalities. The first has the clock, or is missing.
+        by_modality : bool, default=False
+            Whether to compute those of each modality alone, too, of several ones.
 
         Returns
         -------
-        tensor of shape (m, T, n_columns)
-            Log-probabilities; without meaning beyond the ends of the clocks.
+        tensor of shape (1, m, T, n_columns) or (1 + V, m, T, n_columns)
+            Log-probabilities of all modalities, and those of each; without meaning
+            beyond the ends of the clocks, and of samples that lack the modality.
         """
+        latents = self._latents(clock, inputs)
+        if len(inputs) == 1:
+            scores = self.last(self.fused(latents[0], clock.observed))
+            return scores[None].log_softmax(-1)
+        flags = torch.stack([own.observed.any(1) for own in inputs]).to(latents)
+        fused = self.fused(self._fuse(latents, flags), clock.observed)
+        own = self.heads(F.gelu(latents).flatten(1, 2)).unflatten(1, latents.shape[1:3])
+        scores = (self.last(fused) + (own * flags[..., None, None]).sum(0))[None]
+        tables = torch.cat([scores, own]) if by_modality else scores
+        return tables.log_softmax(-1)
+
+    def _latents(self, clock: TimedFrames, inputs: Sequence[TimedFrames]) -> Tensor:
+        """Return what each modality has at the frames of the clock: (V, m, T, w)."""
         hidden = [
             own._replace(values=encoder(own.values, own.observed))
             for encoder, own in zip(self.encoders, inputs, strict=True)
         ]
-        values = hidden[0].values
-        queries = clock._replace(values=values)
-        for attention, own in zip(self.attentions, hidden[1:], strict=True):
-            values = values + attention(queries, own)
-        values = self.fused(
-            F.gelu(values) if len(hidden) > 1 else values, clock.observed
-        )
-        return self.last(values).log_softmax(-1)
+        latents = [hidden[0].values]
+        queries = clock._replace(values=latents[0])
+        for attention, nearness, own in zip(
+            self.attentions, self.nearness, hidden[1:], strict=True
+        ):
+            near = nearness(attention.nearness(queries, own))
+            observed = own.observed.any(1)[:, None, None]
+            latents.append((attention(queries, own) + near) * observed)
+        return torch.stack(latents)
+
+    def _fuse(self, latents: Tensor, flags: Tensor) -> Tensor:
+        """Fuse the latents (V, m, T, w) of each frame."""
+        n_frames = latents.shape[2]
+        by_frame = flags.mT.repeat_interleave(n_frames, 0)
+        fused = self.fusion(latents.flatten(1, 2)[:, None], by_frame)[0]
+        return fused.unflatten(0, (-1, n_frames))
 
 
 def ctc_losses(log_probabilities: Tensor, observed: Tensor, y: Transcripts) -> Tensor:

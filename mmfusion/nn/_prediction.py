@@ -9,6 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from mmfusion.nn._corruption import kept_modalities, noise_deviations
 from mmfusion.nn._data import Batch, Targets
 from mmfusion.nn._isolation import current_draws
 from mmfusion.nn._members import BatchedLinear, by_member, dropout, members_side_by_side
@@ -36,7 +37,7 @@ class PredictionOutputs(NamedTuple):
     hidden : tensor of shape (R, m, n_units)
         Outputs of each member.
     logits : tensor of shape (m, n_units)
-        Outputs of their mean.
+        Outputs of their mean; in training, which does not use it, of the first member.
     by_modality : tensor of shape (V, R, m, n_units)
         Outputs of the head of each modality.
     gates : tensor of shape (m, V)
@@ -148,16 +149,19 @@ class PredictionNetwork(FusionNetwork):
             hidden = self._late(by_modality, flags)
         else:
             hidden = self.heads.fused(dropout(fused, p))
-        equal = torch.full_like(hidden[..., 0], 1 / len(hidden))
+        logits, gates = hidden[0], flags
+        if not self.training:
+            equal = torch.full_like(hidden[..., 0], 1 / len(hidden))
+            logits = self.task.average(hidden, equal)
+            gates = self._shares(split, flags)
         return PredictionOutputs(
             latents,
             self.frozen,
             members_side_by_side(fused),
             hidden,
-            self.task.average(hidden, equal),
+            logits,
             by_modality,
-            # not used in training, where gates cost a tenth of a step
-            flags if self.training else self._shares(split, flags),
+            gates,
         )
 
     def _split(self, latents: Tensor, observed: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -226,16 +230,10 @@ class PredictionObjective(Objective):
             return torch.rand((n, len(inputs)), generator=generator, device=device)
 
         if self.modality_dropout and len(inputs) > 1:
-            draws = uniform()
-            if observed is not None:
-                draws = torch.where(observed, draws, -1.0)
-            # the largest draw belongs to an observed modality, which is kept
-            kept = draws >= self.modality_dropout
-            kept |= draws == draws.amax(1, keepdim=True)
-            observed = kept if observed is None else kept & observed
+            observed = kept_modalities(observed, self.modality_dropout, uniform())
         if self.modality_noise:
-            deviations = torch.where(
-                uniform() < self.modality_noise, LARGEST_NOISE * uniform(), 0.0
+            deviations = noise_deviations(
+                self.modality_noise, LARGEST_NOISE, uniform(), uniform()
             )
             inputs = [
                 with_noise(x, torch.empty_like(x).normal_(generator=generator), own)

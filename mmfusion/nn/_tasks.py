@@ -71,8 +71,11 @@ class ClassTask(Task):
 
     def losses(self, outputs: Tensor, values: Tensor) -> Tensor:
         """Compute ``-log softmax(outputs)`` at the class of every sample."""
-        at_class = values.expand(outputs.shape[:-1])[..., None]
-        return -outputs.log_softmax(-1).gather(-1, at_class).squeeze(-1)
+        at_class = values.expand(outputs.shape[:-1])[..., None, :]
+        # samples last: along few classes, the rows of a softmax are too short to be
+        # computed by vectors of the processor
+        logs = outputs.mT.contiguous().log_softmax(-2)
+        return -logs.gather(-2, at_class).squeeze(-2)
 
     def losses_of_unknown(self, outputs: Tensor) -> Tensor:
         """Compute the losses of samples of which all classes are equally likely."""

@@ -180,11 +180,16 @@ class LabelTracksDisplay:
             for name, own in tracks.items()
             if not isinstance(own, LabelSpans)
         }
-        n_frames = max(map(len, by_frame.values()), default=0)
+        lengths = {
+            name: own.n_frames if isinstance(own, LabelSpans) else len(by_frame[name])
+            for name, own in tracks.items()
+        }
+        n_frames = max(lengths.values(), default=0)
         spans, labels = {}, {}
         for name, own in tracks.items():
             if isinstance(own, LabelSpans):
-                found, names = own.spans.astype(float), list(map(str, own.labels))
+                found = own.spans * (n_frames / own.n_frames)
+                names = list(map(str, own.labels))
             else:
                 found, names = _spans_of_labels(by_frame[name], n_frames)
             spans[str(name)], labels[str(name)] = found, names

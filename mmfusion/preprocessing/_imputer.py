@@ -23,8 +23,8 @@ from mmfusion._sklearn_compat import (
     StrOptions,
     fit_context,
 )
-from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
-from mmfusion._validation import validate_sample_weight
+from mmfusion._target_checks import validate_sample_weight
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
@@ -180,7 +180,7 @@ class ModalityImputer(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
             self._donors_scaled = self._scaled(frame)
         return self
 
-    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+    def transform(self, X: ModalitiesLike) -> Modalities | Any:
         """Impute the missing modalities.
 
         Parameters

@@ -45,7 +45,6 @@ from mmfusion._sklearn_compat import (
     fit_context,
 )
 from mmfusion._typing import (
-    BlockLike,
     ColumnSpecLike,
     EstimatorLike,
     ModalitiesLike,
@@ -202,7 +201,7 @@ class PerModality(
     @fit_context(prefer_skip_nested_validation=False)
     def fit_transform(
         self, X: ModalitiesLike, y: ArrayLike | None = None, **params: object
-    ) -> Modalities | BlockLike:
+    ) -> Modalities | Any:
         """Fit the transformer of every modality, and transform the same data.
 
         Parameters
@@ -222,7 +221,7 @@ class PerModality(
         frame = self._start(X, y, params)
         return self._finish(frame, self._run("fit_transform", frame, y, params), X)
 
-    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+    def transform(self, X: ModalitiesLike) -> Modalities | Any:
         """Transform every modality.
 
         Parameters
@@ -239,7 +238,7 @@ class PerModality(
         return self._finish(frame, self._run("transform", frame, None, {}), X)
 
     @available_if(_all_have_inverse)
-    def inverse_transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+    def inverse_transform(self, X: ModalitiesLike) -> Modalities | Any:
         """Return transformed modalities to the features before.
 
         Parameters
@@ -353,7 +352,7 @@ class PerModality(
 
     def _finish(
         self, frame: Modalities, blocks: list[Block], X: ModalitiesLike
-    ) -> Modalities | BlockLike:
+    ) -> Modalities | Any:
         kept = self._kept()
         observed = frame.observed[:, kept]
         mask = None if observed.all() else observed

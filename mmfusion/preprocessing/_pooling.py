@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import reprlib
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 import numpy as np
 
-from mmfusion._blocks import as_elements
+from mmfusion._blocks import Block, as_elements
 from mmfusion._scaling import centered
 from mmfusion._sklearn_compat import INTEGER
 from mmfusion._typing import ColumnSpecLike
@@ -199,17 +200,17 @@ def pool_modalities(frame: Modalities, widths: Mapping[str, int]) -> Modalities:
         Tables only, by the statistics of `SequencePooling`; rows of NaN for samples
         that lack a modality.
     """
-    # it learns nothing: a frame of zeros gives it the width where no sample has any
     blocks = tuple(
-        SequencePooling()
-        .fit([[np.zeros((1, widths[name]))]])
-        .transform(Modalities([block]))
-        .blocks[0]
-        if name in widths
-        else block
+        _pooled(block, widths[name]) if name in widths else block
         for name, block in zip(frame.names, frame.blocks, strict=True)
     )
     return Modalities._of(frame.names, blocks, frame._mask, frame._index)
+
+
+def _pooled(block: Block, n_features: int) -> Block:
+    # it learns nothing: a frame of zeros gives it the width where no sample has any
+    pooling = SequencePooling().fit([[np.zeros((1, n_features))]])
+    return cast("Modalities", pooling.transform(Modalities([block]))).blocks[0]
 
 
 def _over_frames(statistic: Callable, frames: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from sklearn.utils import Tags
 from mmfusion._block_checks import ModalityTags
 from mmfusion._blocks import package_of
 from mmfusion._sklearn_compat import INTEGER, fit_context
-from mmfusion._typing import BlockLike, ColumnSpecLike, ModalitiesLike
+from mmfusion._typing import ColumnSpecLike, ModalitiesLike
 from mmfusion.base import ModalityMixin, ModalityTransformerMixin
 from mmfusion.modalities import Modalities
 
@@ -87,7 +87,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         self._validate(X, reset=True, raw=True)
         return self
 
-    def transform(self, X: ModalitiesLike) -> Modalities | BlockLike:
+    def transform(self, X: ModalitiesLike) -> Modalities | Any:
         """Split a table.
 
         Parameters
@@ -103,7 +103,7 @@ class ModalitySplitter(ModalityMixin, ModalityTransformerMixin, BaseEstimator):
         frame = self._validate(X, reset=False, raw=True)
         return self._output(frame, like=X if self.modalities is None else frame)
 
-    def inverse_transform(self, X: ModalitiesLike) -> BlockLike:
+    def inverse_transform(self, X: ModalitiesLike) -> Any:
         """Return the table of modalities.
 
         Parameters

@@ -3,12 +3,16 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.exceptions import ConvergenceWarning
 
 from mmfusion import CTCRecognizer, Modalities, Trainer
 from mmfusion.alignment import CTCAligner
 from mmfusion.datasets import make_digit_strings
 from mmfusion.fusion import _ctc_training
+from mmfusion.nn import _attention
+from mmfusion.nn._attention import TimedFrames
+from mmfusion.nn._isolation import isolated
 
 RNG = np.random.default_rng(0)
 CLASSES = np.arange(40) % 4
@@ -83,6 +87,82 @@ def test_either_modality_may_be_missing():
     later, truth, _ = strings(seed=4)
     alone = Modalities({"audio": list(later["audio"]), "images": [None] * len(later)})
     assert model.score(alone, truth) > 0.7
+
+
+def test_images_are_relied_on_where_the_audio_is_of_another_speaker(fitted):
+    X, y, _ = strings(seed=6)
+    rng = np.random.default_rng(0)
+    audio = [
+        np.c_[x[:, :-1] + rng.normal(size=4), x[:, -1]] for x in X["audio"]
+    ]  # an offset of as much as the values vary
+    other = Modalities({"audio": audio, "images": list(X["images"])})
+    alone = CTCRecognizer((16,), times=-1, trainer=TRAINER, random_state=0)
+    data, labels, _ = strings(48)
+    alone.fit(data[["audio"]], labels)
+    errors = 1 - fitted.score(other, y), 1 - alone.score(other[["audio"]], y)
+    assert errors[0] < 0.5 * errors[1]
+
+
+def test_each_modality_is_dropped_and_gets_noise_but_one_is_kept():
+    options = _ctc_training.ModalityOptions(1.0, 0.5, 0.5)
+    observed = torch.ones(4000, 5, dtype=torch.bool)
+    observed[:, 4] = False  # padding
+    frames = TimedFrames(torch.zeros(4000, 5, 2), torch.zeros(4000, 5), observed)
+    missing = frames._replace(observed=observed & (torch.arange(4000) > 999)[:, None])
+    with isolated(0):
+        found = _ctc_training._corrupted([frames, missing], options)
+    kept = torch.stack([own.observed[:, 0] for own in found], dim=1)
+    assert kept.any(dim=1).all()
+    assert kept[:1000, 0].all()
+    assert not kept[:1000, 1].any()
+    # both would be dropped with a probability of a quarter, and one of them is kept
+    np.testing.assert_allclose(kept[1000:].float().mean(0), 0.625, atol=0.03)
+    for own in found:
+        assert not own.observed[:, 4].any()
+        noise = own.values
+        has_noise = noise.flatten(1).any(dim=1)
+        assert abs(float(has_noise.float().mean()) - 0.5) < 0.03
+        # uniform standard deviations have a mean square of a third
+        offsets, single = noise.mean(1)[has_noise], noise[has_noise]
+        assert float(single.var()) == pytest.approx(2 / 3, rel=0.1)
+        assert float(offsets.var()) == pytest.approx((1 + 1 / 5) / 3, rel=0.1)
+
+
+def test_options_of_several_modalities_do_not_change_a_single_one():
+    X, y, _ = strings(8)
+    histories = [
+        CTCRecognizer(
+            (4,), times=-1, trainer=Trainer(max_epochs=2), random_state=0, **options
+        )
+        .fit(X[["audio"]], y)
+        .history_
+        for options in (
+            {},
+            {"modality_loss_weight": 0, "modality_dropout": 0, "modality_noise": 0},
+        )
+    ]
+    assert histories[0] == histories[1]
+
+
+def test_a_window_bounds_the_memory_of_attention(monkeypatch):
+    rng = np.random.default_rng(0)
+    X = Modalities(
+        {
+            name: [np.c_[rng.normal(size=(60, 2)), np.arange(60)] for _ in range(2)]
+            for name in ("audio", "video")
+        }
+    )
+    y = [["a", "b"], ["b"]]
+    model = CTCRecognizer((4,), times=-1, trainer=Trainer(max_epochs=1), random_state=0)
+    wide = model.set_params(window=1000.0).fit(X, y).frame_log_probabilities(X)
+    model.set_params(window=None)
+    every = model.fit(X, y).frame_log_probabilities(X)
+    np.testing.assert_allclose(wide[0], every[0], atol=1e-5)
+    monkeypatch.setattr(_attention, "LARGEST_CELLS", 3000)
+    monkeypatch.setattr(_attention, "BLOCK_FRAMES", 8)
+    with pytest.raises(ValueError, match=r"60 frames to 60 .* give window"):
+        model.fit(X, y)
+    model.set_params(window=4.0).fit(X, y).predict(X)
 
 
 def test_samples_that_lack_the_first_modality_keep_the_others_in_training():

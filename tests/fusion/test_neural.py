@@ -12,6 +12,7 @@ from skorch.callbacks import EarlyStopping
 from torch import nn
 
 from mmfusion import (
+    LateFusionClassifier,
     Modalities,
     NeuralFusionClassifier,
     NeuralFusionRegressor,
@@ -82,11 +83,26 @@ def test_the_probabilities_are_the_mean_of_the_members():
 
 def test_late_fusion_is_the_mean_of_the_modalities():
     fitted = small(fusion="late", n_members=1).fit(GAPS, Y)
-    by_modality = np.stack([*fitted.modality_predictions(GAPS).values()])
+    by_modality = np.stack([*fitted.modality_probabilities(GAPS).values()])
     assert_allclose(
         fitted.predict_proba(GAPS), np.nanmean(by_modality, axis=0), rtol=1e-10
     )
     assert set(fitted.history_[-1]) >= {"late", "train_loss"}
+
+
+def test_predictions_of_modalities_are_labels_as_in_late_fusion():
+    names = np.array(["no", "yes", "maybe"])[Y]
+    network = small(epochs=30).fit(GAPS, names)
+    found = network.modality_predictions(GAPS)
+    late = LateFusionClassifier().fit(GAPS, names).modality_predictions(GAPS)
+    assert found.shape == late.shape
+    assert found.dtype == late.dtype
+    assert np.array_equal(found == None, late == None)  # noqa: E711
+    probabilities = network.modality_probabilities(GAPS)["video"]
+    seen = ~np.isnan(probabilities[:, 0])
+    assert np.array_equal(seen, GAPS.observed[:, 1])
+    likeliest = network.classes_[probabilities[seen].argmax(axis=1)]
+    assert found[seen, 1].tolist() == likeliest.tolist()
 
 
 def test_linear_layers_of_one_modality_are_logistic_regression():
@@ -183,7 +199,7 @@ def test_several_labels_and_several_values():
     regressor = small(NeuralFusionRegressor, epochs=30).fit(X, VALUES)
     assert regressor.predict(X).shape == (60, 2)
     assert regressor.score(X, VALUES) > 0.6
-    assert regressor.modality_predictions(X)["audio"].shape == (60, 2)
+    assert regressor.modality_predictions(X).shape == (60, 2, 2)
 
 
 def test_predicted_deviations_are_those_of_the_noise():

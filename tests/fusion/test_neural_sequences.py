@@ -110,7 +110,7 @@ def test_the_head_of_a_modality_reads_no_other():
     X = sequences()
     fitted = small(fusion="cross_attention").fit(X, Y)
     other = Modalities({"audio": AUDIO, "video": [x + 1 for x in VIDEO]})
-    found, changed = (fitted.modality_predictions(x) for x in (X, other))
+    found, changed = (fitted.modality_probabilities(x) for x in (X, other))
     assert_array_equal(found["audio"], changed["audio"])
     assert np.abs(fitted.predict_proba(X) - fitted.predict_proba(other)).max() > 1e-6
 

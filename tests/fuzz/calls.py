@@ -182,7 +182,7 @@ OF_SEQUENCES = {
 OF_TABLES = {"ModalitySplitter"}
 OF_TOKENS = {"WordAligner"}
 OF_LABELS = {"CTCAligner", "ForcedAligner"}
-NAN_IF_MISSING = {"modality_latents", "modality_predictions"}
+NAN_IF_MISSING = {"modality_latents", "modality_predictions", "modality_probabilities"}
 OUTPUTS = ("predict", "predict_proba", "decision_function", "transform")
 # What scikit-learn defines, or what is the same as `fit` and another method.
 NOT_FUZZED = {

@@ -152,6 +152,26 @@ def test_too_many_weights_are_refused_and_a_window_helps(monkeypatch):
         attention(window=190.0)(queries, keys)
 
 
+def test_nearness_is_that_of_the_nearest_frame():
+    module = attention()
+    with torch.no_grad():
+        module.raw_offset.copy_(torch.tensor([0.0, 0.2]))
+    found = module.nearness(Q, K._replace(times=1.7 * K.times)).detach()
+    assert found.shape == (3, 6, 4)
+    assert not found[1].any()  # the other sequence is missing
+    for sample, n_frames in ((0, 8), (2, 5)):
+        times = 1.7 * np.arange(n_frames)
+        for head, (b, offset) in enumerate(
+            zip(module.penalty.tolist(), module.offset.tolist(), strict=True)
+        ):
+            for i, at in enumerate(Q.times[sample].tolist()):
+                x = (at - offset - times) / 2.0
+                x = x[np.abs(x).argmin()]
+                near, difference = found[sample, i, 2 * head : 2 * head + 2].tolist()
+                assert near == pytest.approx(np.exp(-b * x**2))
+                assert difference == pytest.approx(np.clip(x, -3, 3))
+
+
 def test_gradients_are_finite_where_nothing_can_be_read():
     module = attention()
     missing = K._replace(observed=torch.zeros_like(K.observed))

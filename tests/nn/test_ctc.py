@@ -63,7 +63,7 @@ def test_padding_changes_nothing(n_modalities):
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     network = (
-        CTCNetwork([3, 2][:n_modalities], 4, [8, 8], [2] * n_modalities, 0.0, 2.0)
+        CTCNetwork([3, 2][:n_modalities], 4, [8, 8], [2] * n_modalities, 0.0, 2.0, None)
         .double()
         .eval()
     )
@@ -75,7 +75,7 @@ def test_padding_changes_nothing(n_modalities):
             frames_of(images, np.array([0.0, 2.0, 5.0]), 3 + extra, fill),
         ][:n_modalities]
         with torch.no_grad():
-            return network(inputs[0], inputs)[0, :6].numpy()
+            return network(inputs[0], inputs)[0, 0, :6].numpy()
 
     # the number of frames may change the order of sums, what they hold may not
     np.testing.assert_allclose(table(0, 0.0), table(9, 1e30), rtol=0, atol=1e-12)
@@ -85,7 +85,7 @@ def test_padding_changes_nothing(n_modalities):
 def test_a_missing_modality_adds_nothing():
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    network = CTCNetwork([3, 2], 4, [8], [2, 2], 0.0, 2.0).double().eval()
+    network = CTCNetwork([3, 2], 4, [8], [2, 2], 0.0, 2.0, None).double().eval()
     audio = frames_of(rng.normal(size=(6, 3)), np.arange(6.0), 6, 0.0)
     images = frames_of(rng.normal(size=(2, 2)), np.array([1.0, 4.0]), 2, 0.0)
     gone = images._replace(observed=torch.zeros_like(images.observed))
@@ -97,3 +97,23 @@ def test_a_missing_modality_adds_nothing():
         other = network(audio, [audio, images])
     assert all(torch.equal(found[0], x) for x in found)
     assert not torch.allclose(found[0], other)
+
+
+def test_heads_depend_on_their_modality_alone():
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    network = CTCNetwork([3, 2], 4, [8], [2, 2], 0.0, 2.0, None).double().eval()
+    audio = frames_of(rng.normal(size=(6, 3)), np.arange(6.0), 6, 0.0)
+    images = frames_of(rng.normal(size=(2, 2)), np.array([1.0, 4.0]), 2, 0.0)
+    other = images._replace(values=images.values + 1)
+    with torch.no_grad():
+        one, two = (
+            network(audio, [audio, own], by_modality=True) for own in (images, other)
+        )
+        alone = network(audio, [audio, images])
+    assert one.shape == (3, 1, 6, 4)
+    assert torch.equal(one[:1], alone)
+    assert torch.equal(one[1], two[1])
+    assert not torch.allclose(one[0], two[0])
+    assert not torch.allclose(one[2], two[2])
+    np.testing.assert_allclose(one.exp().sum(-1), 1)

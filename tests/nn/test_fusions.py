@@ -220,6 +220,20 @@ def test_dropout_keeps_the_mean_and_needs_no_global_state():
     assert dropout(x, 0.0) is x
 
 
+@pytest.mark.parametrize("p", [0.001, 0.5, 0.9])
+def test_dropout_keeps_every_value_by_itself(p):
+    # four values come from one draw; the number of values is no multiple of it
+    x = torch.ones(3, 67_601, dtype=torch.float64)
+    with isolated(1):
+        kept = dropout(x, p) * (1 - p)
+    assert kept.unique().tolist() == pytest.approx([0, 1])
+    n_values, deviation = kept.numel(), (p * (1 - p)) ** 0.5
+    assert abs(float(kept.mean()) - (1 - p)) < 4 * deviation / n_values**0.5
+    flat = (kept.flatten() - (1 - p)) / deviation
+    for lag in (1, 2, 3, 4, 8):
+        assert abs(float((flat[lag:] * flat[:-lag]).mean())) < 4 / n_values**0.5
+
+
 # Tasks
 
 OUTPUTS = torch.tensor(np.random.default_rng(0).normal(size=(R, M, 4)))

@@ -63,6 +63,9 @@ def test_spans_of_aligners_are_tracks():
     )
     assert bars(display, "aligned") == [(1, 3), (4, 6)]
     assert display.labels["aligned"] == ["1", "2"]
+    at_twice_the_rate = {"known": [0] * 14, "aligned": found}
+    display = LabelTracksDisplay.from_predictions(at_twice_the_rate)
+    assert bars(display, "aligned") == [(2, 6), (8, 12)]
 
 
 def test_what_cannot_be_drawn():

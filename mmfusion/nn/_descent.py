@@ -1,4 +1,4 @@
-"""Options, rates and checks of the training of aligners with encoders."""
+"""Options, rates, steps and checks of trainings with a loop of their own."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ WITHOUT_EFFECT = (
 WITHOUT_CHECKPOINTS = (*WITHOUT_EFFECT, "checkpoint_dir", "checkpoint_every")
 
 
-def aligner_settings(
+def descent_settings(
     trainer: Trainer | None,
     defaults: Mapping[str, Any],
     without_effect: tuple[str, ...],
-    aligner: str,
+    estimator: str,
 ) -> TrainingSettings:
-    """Check the trainer of an aligner, and fill in the defaults.
+    """Check the trainer of an estimator, and fill in the defaults.
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ def aligner_settings(
         Value of every option that the trainer may leave open.
     without_effect : tuple of str
         Options that are refused.
-    aligner : str
+    estimator : str
         Name of the class, for errors.
 
     Returns
@@ -63,12 +63,12 @@ def aligner_settings(
         if given.get(name, default[name]) != default[name]:
             raise ValueError(
                 f"{name}={given[name]!r} of the trainer has no effect on a "
-                f"{aligner}; leave {name} out"
+                f"{estimator}; leave {name} out"
             )
     if settings.autocast is not None:
         raise ValueError(
-            "dtype='bfloat16' of the trainer is too coarse for the distances of "
-            "frames; set trainer__dtype='float32' or 'float64'"
+            f"dtype='bfloat16' of the trainer is too coarse for a {estimator}; set "
+            "trainer__dtype='float32' or 'float64'"
         )
     return settings
 
