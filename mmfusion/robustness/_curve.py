@@ -133,7 +133,8 @@ callable, or list of these, default='missing'
     at : {'predict', 'both'}, default='predict'
         Whether to degrade only the samples to predict, or also those of `fit`, for
         which estimators are fitted again at each level. Estimators of this package
-        cannot be fitted with a modality that no sample has: omit level 1 of 'missing'.
+        cannot be fitted with a modality that no sample has: omit level 1 of 'missing'
+        and of 'stretches'.
     cv : int, cross-validation generator or iterable, default=5
         Cross-validation splitter. An integer is the number of folds, stratified if an
         estimator is a classifier.
