@@ -16,7 +16,7 @@ from mmfusion.fusion._clocks import clock_position
 from mmfusion.modalities import Modalities
 
 
-def modality_positions(
+def chosen_positions(
     frame: Modalities, modalities: str | Sequence[str] | None
 ) -> list[int]:
     """Return positions of modalities in order of names, on which draws then depend."""

@@ -30,7 +30,7 @@ from mmfusion._validation import as_modalities
 from mmfusion.fusion._folds import checked_folds
 from mmfusion.metrics import get_scorer
 from mmfusion.modalities import Modalities
-from mmfusion.robustness._changes import clocks_of, modality_positions, refuse_tables
+from mmfusion.robustness._changes import chosen_positions, clocks_of, refuse_tables
 from mmfusion.robustness._degradations import (
     TIMES_CONSTRAINTS,
     add_noise,
@@ -133,7 +133,8 @@ callable, or list of these, default='missing'
     at : {'predict', 'both'}, default='predict'
         Whether to degrade only the samples to predict, or also those of `fit`, for
         which estimators are fitted again at each level. Estimators of this package
-        cannot be fitted with a modality that no sample has: omit level 1 of 'missing'.
+        cannot be fitted with a modality that no sample has: omit level 1 of 'missing'
+        and of 'stretches'.
     cv : int, cross-validation generator or iterable, default=5
         Cross-validation splitter. An integer is the number of folds, stratified if an
         estimator is a classifier.
@@ -226,7 +227,7 @@ callable, or list of these, default='missing'
     conditions = list(_conditions(degradation, modalities, levels, times, frame.names))
     for condition in conditions:
         if condition.degrade in OF_SEQUENCES:
-            refuse_tables(frame, modality_positions(frame, condition.names))
+            refuse_tables(frame, chosen_positions(frame, condition.names))
     study = Study(
         frame,
         y,

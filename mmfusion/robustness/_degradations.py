@@ -16,9 +16,9 @@ from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 from mmfusion.robustness._changes import (
     check_deviations,
+    chosen_positions,
     clocks_of,
     feature_deviations,
-    modality_positions,
     real_values,
     replace_blocks,
 )
@@ -99,7 +99,7 @@ def drop_modalities(
     array([1, 1, 1, 1, 1, 1, 1, 1])
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     rng = check_random_state(random_state)
     observed = frame.observed.copy()
     # cells are removed in increasing order of these numbers, infinite for other cells
@@ -185,7 +185,7 @@ def add_noise(
     True
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     if level == 0:
         return frame
     units = frame if reference is None else as_modalities(reference)
@@ -262,7 +262,7 @@ def swap_rows(
     3
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     rng = check_random_state(random_state)
 
     def swapped_block(name: str, block: Block, observed: np.ndarray) -> Block:

@@ -14,9 +14,9 @@ from mmfusion._validation import as_modalities
 from mmfusion.modalities import Modalities
 from mmfusion.robustness._changes import (
     check_deviations,
+    chosen_positions,
     clocks_of,
     feature_deviations,
-    modality_positions,
     real_values,
     refuse_tables,
     replace_sequences,
@@ -107,7 +107,7 @@ def noise_bursts(
     array([14, 15, 16, 17, 18])
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     refuse_tables(frame, chosen)
     units = frame if reference is None else as_modalities(reference)
     clocks = clocks_of(frame, times)
@@ -214,7 +214,7 @@ def shift_modality(
     array([0., 0., 0., 1., 2.])
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     refuse_tables(frame, chosen)
     clocks = clocks_of(frame, times)
     for name in [frame.names[v] for v in chosen]:
@@ -306,7 +306,7 @@ def drop_stretches(
     array([1., 2., 3., 6., 7., 8.])
     """
     frame = as_modalities(X)
-    chosen = modality_positions(frame, modalities)
+    chosen = chosen_positions(frame, modalities)
     refuse_tables(frame, chosen)
     clocks = clocks_of(frame, times)
     if share == 0:
