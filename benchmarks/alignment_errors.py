@@ -348,7 +348,7 @@ def learned_from(
     )
 
     def by_aligner(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return by_path(dtw_path(*project([x, y], fitted)).path)
+        return by_path(dtw_path(*project([x, y], fitted), metric=aligner.metric).path)
 
     if ridge != "auto":
         return {f"CTW, learned, ridge {ridge:g}": by_aligner}

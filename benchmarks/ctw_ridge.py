@@ -25,7 +25,7 @@ import numpy as np
 from alignment_errors import SETS, Pair, by_path, kept_frames, linear, split
 from ctw_toy import toy
 
-from mmfusion.alignment import dtw_path
+from mmfusion.alignment import CTWAligner, dtw_path
 from mmfusion.alignment._ctw_aligner import centered_sequences
 from mmfusion.alignment.ctw._alternation import fit_kind_of_ctw
 from mmfusion.alignment.ctw._held_out import held_out_correlations
@@ -123,7 +123,8 @@ def errors_of(own):
         scores[name] = held_out.mean()
         # after learning, as CTWAligner aligns
         x, y = project(both, weigh_by_likelihood(fit.projections))
-        errors[name] = error(own, by_path(dtw_path(x, y).path))
+        path = dtw_path(x, y, metric=CTWAligner().metric).path
+        errors[name] = error(own, by_path(path))
     chosen = {rule: max(fits, key=scores.__getitem__) for rule, fits in RULES.items()}
     found = {rule: errors[name] for rule, name in chosen.items()}
     return found | {"line": error(own, linear(*both))}

@@ -132,7 +132,7 @@ def by_aligner(aligner: CTWAligner, sample: Sample) -> np.ndarray:
     """Warp of a sample by projections that were learned from others."""
     pairs = zip(aligner.modality_names_in_, sample, strict=True)
     x, y = ((z - aligner.means_[v]) @ aligner.projections_[v] for v, z in pairs)
-    return dtw_path(x, y).path
+    return dtw_path(x, y, metric=aligner.metric).path
 
 
 def aligned_alone(sample: Sample) -> np.ndarray:

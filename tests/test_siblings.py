@@ -160,6 +160,7 @@ REASONS = {
         "chains n_jobs",
         "chains random_state",
     ],
+    "frames are compared as they are, projected or embedded": ["aligners metric"],
     "displays need other attributes": ["displays estimator"],
     "displays draw other samples": ["displays X", "displays max_samples"],
     "displays have one or several Axes": ["displays ax"],

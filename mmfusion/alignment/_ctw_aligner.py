@@ -62,9 +62,9 @@ class CTWAligner(BaseAligner):
 
     where the scores :math:`X V` of each modality have unit variance and are
     uncorrelated, by canonical correlation analysis and warping in turn. All samples
-    share the projections, which thus apply to later samples. Every sample is aligned as
-    by DTWAligner, with the costs between projected frames. Modalities that are tables
-    pass through as they are.
+    share the projections, which thus apply to later samples. Every sample is then
+    aligned as by DTWAligner, with the costs of `metric` between projected frames.
+    Modalities that are tables pass through as they are.
 
     Parameters
     ----------
@@ -97,6 +97,11 @@ class CTWAligner(BaseAligner):
         features, which modalities must share; it alone depends on linear mixing of the
         features. 'auto': 'combined' for a single sample, and 'basis' for more. After
         learning, samples are always aligned by DTW.
+    metric : {'euclidean', 'sqeuclidean'}, default='euclidean'
+        Local cost of two projected frames, by which samples are aligned after
+        learning. Distances give single frames that are far off less weight than their
+        squares, which the objective has, and align better on most data. Squares are
+        better where frames have many features of noise.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
         Frames that may be aligned; see `dtw_path`. None allows all pairs.
     radius : int or float, default=0.1
@@ -125,7 +130,7 @@ class CTWAligner(BaseAligner):
         Projections: costs are those of ``(frames - means_[name]) @
         projections_[name]``. Directions are in descending order of their correlation
         r. Each is scaled from unit variance by the root of ``r / (1 - r^2)``, for
-        which the path of least cost is the likeliest.
+        which the path of least squares is the likeliest.
     means_ : dict of str to ndarray of shape (n_features,)
         Mean warped frame of each modality.
     correlations_ : ndarray of shape (n_components,)
@@ -196,9 +201,10 @@ class CTWAligner(BaseAligner):
     each modality, help further.
 
     The alternation is not proven to converge: the projections with the highest sum of
-    correlations are kept. The warps are invariant to linear maps of a modality if
-    `ridge` is 0; else features of larger variance have more weight: standardise
-    features of different units.
+    correlations are kept. It has squared distances for any `metric`, which is that of
+    the last alignment alone: `projections_` do not depend on it. The warps are
+    invariant to linear maps of a modality if `ridge` is 0; else features of larger
+    variance have more weight: standardise features of different units.
 
     References
     ----------
@@ -232,6 +238,7 @@ class CTWAligner(BaseAligner):
         "energy": [Interval(Real, 0, 1, closed="right")],
         "ridge": [Interval(Real, 0, 1, closed="both"), StrOptions({"auto"})],
         "warp": [StrOptions({"auto", "basis", "free", "combined", "dtw"})],
+        "metric": [StrOptions({"euclidean", "sqeuclidean"})],
         "window": [StrOptions(set(WINDOWS)), None],
         "radius": [Interval(Real, 0, None, closed="left")],
         "max_slope": [Interval(Real, 1, None, closed="left")],
@@ -248,6 +255,7 @@ class CTWAligner(BaseAligner):
         energy: float = 0.8,
         ridge: float | str = "auto",
         warp: str = "auto",
+        metric: str = "euclidean",
         window: str | None = None,
         radius: float = 0.1,
         max_slope: float = 2.0,
@@ -263,6 +271,7 @@ class CTWAligner(BaseAligner):
         self.energy = energy
         self.ridge = ridge
         self.warp = warp
+        self.metric = metric
         self.window = window
         self.radius = radius
         self.max_slope = max_slope
@@ -271,6 +280,10 @@ class CTWAligner(BaseAligner):
         self.n_jobs = n_jobs
         self.modalities = modalities
         self.verbose = verbose
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the state, of an aligner stored without a metric as well."""
+        super().__setstate__({"metric": "sqeuclidean"} | state)
 
     def score(self, X: ModalitiesLike, y: object = None) -> float:
         """Return the mean correlation of the aligned modalities.
@@ -435,7 +448,7 @@ class CTWAligner(BaseAligner):
         constraints = Constraints(
             CTW_STEP_PATTERN, self.window, self.radius, self.max_slope
         )
-        return ReferenceDTW(reference, "sqeuclidean", constraints)
+        return ReferenceDTW(reference, self.metric, constraints)
 
     def _projected(self, samples: list[SampleSequences]) -> list[SampleSequences]:
         """Return the projected sequences, between which costs are measured."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from numbers import Integral, Real
 from typing import Any
@@ -22,7 +21,6 @@ from mmfusion.alignment._deep_ctw_training import (
     joint_directions,
     make_residual_network,
 )
-from mmfusion.alignment._dtw_aligner import ReferenceDTW
 from mmfusion.alignment._frame_embedding import FrameEmbeddingMixin
 from mmfusion.alignment._siamese_training import embed_sequences
 from mmfusion.alignment.ctw._coordinates import invariant_directions
@@ -33,8 +31,6 @@ from mmfusion.nn._isolation import LARGEST_SEED
 from mmfusion.nn._trainer import Trainer, TrainerParamsMixin, TrainingSettings
 
 DEFAULT_WIDTHS = (64, 64)  # hidden layers of the modalities that a dict lacks
-# distances that are not squared: single frames that networks embed far off count less
-DEEP_METRIC = "euclidean"
 LEAST_SAMPLES = 5  # of which some are held out
 
 
@@ -84,6 +80,9 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         features, which modalities must share; it alone depends on linear mixing of the
         features. 'auto': 'combined' for a single sample, and 'basis' for more. After
         learning, samples are always aligned by DTW.
+    metric : {'euclidean', 'sqeuclidean'}, default='euclidean'
+        Local cost of two projected and embedded frames, by which samples are aligned
+        while networks are learned and afterwards; see `CTWAligner`.
     window : {'sakoe_chiba', 'itakura', 'multiscale'}, default=None
         Frames that may be aligned; see `dtw_path`. None allows all pairs.
     radius : int or float, default=0.1
@@ -147,7 +146,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         Projections: costs are those of ``(frames - means_[name]) @
         projections_[name]``. Directions are in descending order of their correlation
         r. Each is scaled from unit variance by the root of ``r / (1 - r^2)``, for
-        which the path of least cost is the likeliest.
+        which the path of least squares is the likeliest.
     means_ : dict of str to ndarray of shape (n_features,)
         Mean warped frame of each modality.
     correlations_ : ndarray of shape (n_components,)
@@ -253,6 +252,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         energy: float = 0.8,
         ridge: float | str = 0.0,
         warp: str = "auto",
+        metric: str = "euclidean",
         window: str | None = None,
         radius: float = 0.1,
         max_slope: float = 2.0,
@@ -274,6 +274,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             energy=energy,
             ridge=ridge,
             warp=warp,
+            metric=metric,
             window=window,
             radius=radius,
             max_slope=max_slope,
@@ -288,6 +289,11 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
         self.validation_fraction = validation_fraction
         self.trainer = trainer
         self.random_state = random_state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Set the state, of an aligner stored without a metric as well."""
+        metric = "euclidean" if state.get("best_epoch_") else "sqeuclidean"
+        super().__setstate__({"metric": metric} | state)
 
     def _fit_samples(self, samples: list[SampleSequences], **metadata: Any) -> None:
         settings = descent_settings(
@@ -333,7 +339,7 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             [[self._coordinates_of(s[n], n) for n in names] for s in complete],
             [list(s.values()) for s in self._unit_projected(complete)],
             is_held_out,
-            {**self._window_options(), "metric": DEEP_METRIC},
+            {**self._window_options(), "metric": self.metric},
         )
         make = partial(make_residual_network, **self._architecture)
         return deep_ctw_of(make, data, settings, int(self.steps_per_epoch), seed)
@@ -416,10 +422,6 @@ class DeepCTWAligner(TrainerParamsMixin, FrameEmbeddingMixin, CTWAligner):
             joint = joint_directions(list(projected.values()), read)
             found.append(dict(zip(projected, joint, strict=True)))
         return found
-
-    def _reference_dtw(self) -> ReferenceDTW:
-        dtw = super()._reference_dtw()
-        return replace(dtw, metric=DEEP_METRIC) if self.best_epoch_ else dtw
 
     def _embedded(self, samples: list[SampleSequences]) -> list[SampleSequences]:
         return self._projected(samples)

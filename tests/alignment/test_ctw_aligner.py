@@ -70,7 +70,7 @@ def paths_of_unseen(aligner, X):
         name: [(x - aligner.means_[name]) @ aligner.projections_[name] for x in X[name]]
         for name in X.names
     }
-    return DTWAligner(aligner.reference).fit(scores).paths_
+    return DTWAligner(aligner.reference, metric=aligner.metric).fit(scores).paths_
 
 
 # What it is for
@@ -139,7 +139,7 @@ def test_a_start_from_equal_features_needs_them():
 
 def test_one_recording_is_aligned_as_by_canonical_time_warping_alone():
     X, _ = movements(1, n_frames=120)
-    aligner = CTWAligner(ridge=0)
+    aligner = CTWAligner(ridge=0, metric="sqeuclidean")
     out = aligner.fit_transform(X)
     expected = fit_combined_ctw([[block[0] for block in X.blocks]])
     np.testing.assert_array_equal(aligner.paths_[0]["video"], expected.warps[0])
@@ -195,9 +195,73 @@ def test_threads_change_nothing():
 # Fitted attributes, score, and the way back
 
 
+def least_cost(costs):
+    """Cost of the best path of steps (1, 0), (0, 1) and (1, 1), by loops."""
+    total = np.full((len(costs) + 1, costs.shape[1] + 1), np.inf)
+    total[0, 0] = 0
+    for i, row in enumerate(costs):
+        for j, cost in enumerate(row):
+            before = min(total[i, j], total[i, j + 1], total[i + 1, j])
+            total[i + 1, j + 1] = cost + before
+    return total[-1, -1]
+
+
+@pytest.mark.parametrize(("metric", "power"), [("euclidean", 1), ("sqeuclidean", 2)])
+def test_the_last_alignment_has_the_least_cost_of_its_metric(metric, power):
+    X, _ = movements(4)
+    aligner = CTWAligner(metric=metric).fit(X)
+    for i in range(len(X)):
+        a, v = (
+            (X[name][i] - aligner.means_[name]) @ aligner.projections_[name]
+            for name in ("audio", "video")
+        )
+        costs = np.array([[np.linalg.norm(x - y) ** power for y in v] for x in a])
+        path = aligner.paths_[i]["video"]
+        along = costs[path[:, 0], path[:, 1]]
+        assert along.sum() == pytest.approx(least_cost(costs))
+        assert aligner.distances_[i] == pytest.approx([0, along.mean()])
+
+
+def test_what_is_learned_does_not_depend_on_the_metric():
+    X, _ = movements(4)
+    one, other = (CTWAligner(metric=m).fit(X) for m in ("euclidean", "sqeuclidean"))
+    for name in X.names:
+        np.testing.assert_array_equal(one.projections_[name], other.projections_[name])
+    np.testing.assert_array_equal(one.correlations_, other.correlations_)
+    assert one.n_iter_ == other.n_iter_
+    assert not np.allclose(one.distances_, other.distances_)
+
+
+def test_a_frame_far_off_moves_the_path_by_distances_less_than_by_squares():
+    X, truth = movements(10, sample_std=0.0)
+    rng = np.random.default_rng(0)
+
+    def disturbed(x):
+        far = np.where(rng.random((len(x), 1)) < 0.1, 8.0, 0.0)
+        return x + far * x.std(axis=0) * rng.choice([-1, 1], (len(x), x.shape[1]))
+
+    later = with_sequences(X, "video", disturbed)
+    found = {}
+    for metric in ("euclidean", "sqeuclidean"):
+        aligned = CTWAligner(metric=metric).fit(X).align(later)
+        paths = [{name: own.path for name, own in s.items()} for s in aligned]
+        found[metric] = np.mean(errors(paths, truth[:, :, [0, 1]], "video"))
+    assert found["euclidean"] < 0.9 * found["sqeuclidean"]
+
+
+def test_an_aligner_stored_without_a_metric_has_squares():
+    X, _ = movements(4)
+    expected = CTWAligner(metric="sqeuclidean").fit(X)
+    state = CTWAligner().fit(X).__getstate__()
+    del state["metric"]
+    stored = CTWAligner.__new__(CTWAligner)
+    stored.__setstate__(state)
+    assert_same_sequences(stored.transform(X), expected.transform(X), 0)
+
+
 def test_costs_are_measured_between_projected_frames():
     X, _ = movements()
-    aligner = CTWAligner().fit(X)
+    aligner = CTWAligner(metric="sqeuclidean").fit(X)
     for i in range(len(X)):
         z = {
             name: (X[name][i] - aligner.means_[name]) @ aligner.projections_[name]

@@ -49,7 +49,15 @@ def assert_same(found, expected):
 # Limits
 
 
-@pytest.mark.parametrize("options", [{}, {"ridge": "auto"}, {"window": "itakura"}])
+OPTIONS = [
+    {},
+    {"ridge": "auto"},
+    {"window": "itakura"},
+    {"metric": "sqeuclidean"},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS)
 def test_no_epochs_are_canonical_time_warping(options):
     options = {"ridge": 0.0, "reference": "longest"} | options
     plain = CTWAligner(2, **options).fit(X)
