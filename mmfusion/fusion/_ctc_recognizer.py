@@ -41,6 +41,7 @@ from mmfusion.metrics._label_sequences import edit_distance
 from mmfusion.modalities import Modalities
 from mmfusion.nn._ctc import BLANK, CTCNetwork
 from mmfusion.nn._descent import WITHOUT_CHECKPOINTS, descent_settings
+from mmfusion.nn._encoders import LARGEST_LAYER_WIDTH
 from mmfusion.nn._isolation import LARGEST_SEED, drawing, isolated
 from mmfusion.nn._sequence_data import refuse_falling_times
 from mmfusion.nn._state import to_arrays
@@ -485,10 +486,14 @@ class CTCRecognizer(TrainerParamsMixin, ModalityMixin):
     def _describe_network(self, samples: list[TimedSample]) -> dict[str, Any]:
         """Collect what the network is made from; parameters may be set later on."""
         widths = list(self.encoders)
-        if not widths or not all(isinstance(w, Integral) and w > 0 for w in widths):
+        if (
+            not widths
+            or not all(isinstance(w, Integral) for w in widths)
+            or not 1 <= min(widths) <= max(widths) <= LARGEST_LAYER_WIDTH
+        ):
             raise ValueError(
                 f"encoders={self.encoders!r}; give positive numbers of filters of "
-                "convolutions, at least one"
+                f"convolutions, at least one, of at most {LARGEST_LAYER_WIDTH}"
             )
         lengths = [float(s.times[-1] - s.times[0]) for s in samples]
         return {

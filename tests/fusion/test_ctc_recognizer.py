@@ -250,6 +250,8 @@ def test_unfit_arguments_are_refused(fitted):
         CTCRecognizer(times={"images": -1}).fit(X, y)
     with pytest.raises(ValueError, match=r"encoders=.*at least one"):
         CTCRecognizer(()).fit(X, y)
+    with pytest.raises(ValueError, match=r"of at most 2147483647"):
+        CTCRecognizer((2**63,)).fit(X, y)
     with pytest.raises(ValueError, match="has no effect on a CTCRecognizer"):
         CTCRecognizer(trainer=Trainer(checkpoint_dir="x")).fit(X, y)
     reversed_times = Modalities({n: [x[::-1] for x in X[n]] for n in X.names})
