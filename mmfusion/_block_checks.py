@@ -12,13 +12,13 @@ from sklearn.utils import check_array
 
 from mmfusion._blocks import (
     Block,
-    first_infinite_cell,
     is_all_finite,
     is_sequences,
     n_features,
     observed_rows,
 )
 from mmfusion._dask_arrays import is_dask_array
+from mmfusion._infinite_cells import first_infinite_cell
 from mmfusion._numbers import (
     as_numbers,
     cell_name,

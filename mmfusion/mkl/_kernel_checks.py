@@ -6,7 +6,8 @@ import numpy as np
 from scipy import linalg, sparse
 from sklearn.utils import gen_batches
 
-from mmfusion._blocks import Block, first_infinite_cell
+from mmfusion._blocks import Block
+from mmfusion._infinite_cells import first_infinite_cell
 from mmfusion._warnings import warn_user
 
 EIGENVALUE_SAMPLES = 200  # a submatrix that is indefinite proves that the whole is
