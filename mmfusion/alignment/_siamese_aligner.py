@@ -41,10 +41,7 @@ from mmfusion.alignment._siamese_training import (
 from mmfusion.alignment.dtw._constraints import WINDOWS, Constraints
 from mmfusion.metrics import alignment_error
 from mmfusion.modalities import Modalities
-from mmfusion.nn._descent import (
-    WITHOUT_CHECKPOINTS,
-    descent_settings,
-)
+from mmfusion.nn._descent import WITHOUT_CHECKPOINTS, descent_settings
 from mmfusion.nn._encoders import encoders_by_modality
 from mmfusion.nn._frame_encoders import SimilarityNetwork
 from mmfusion.nn._isolation import LARGEST_SEED, isolated

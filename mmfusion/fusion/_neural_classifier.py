@@ -505,10 +505,7 @@ class NeuralFusionClassifier(
             Probabilities by modality; NaN for samples that lack it.
         """
         check_is_fitted(self)
-        probabilities, observed = self._modality_outputs(X, self._probabilities)
-        probabilities[~observed] = np.nan
-        names = self.modality_names_in_.tolist()
-        return dict(zip(names, probabilities.swapaxes(0, 1), strict=True))
+        return self._by_modality(*self._modality_outputs(X, self._probabilities))
 
     def _logits(self, X: ModalitiesLike) -> np.ndarray:
         empty = self._target.prior_scores

@@ -510,7 +510,11 @@ class DeepEstimator(
         self, X: ModalitiesLike, read: Callable[[Outputs], torch.Tensor]
     ) -> dict[str, np.ndarray]:
         """Return what is read in shape (m, V, ...) by modality; NaN where missing."""
-        by_sample, observed = self._collect(X, read)
+        return self._by_modality(*self._collect(X, read))
+
+    def _by_modality(
+        self, by_sample: np.ndarray, observed: np.ndarray | None
+    ) -> dict[str, np.ndarray]:
         if observed is not None:
             by_sample[~observed] = np.nan
         names = self.modality_names_in_.tolist()
